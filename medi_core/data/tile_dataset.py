@@ -1,0 +1,153 @@
+"""Random training tiles from source regions, reproducible by index. Knows no model.
+
+Tile number i of a run is a function of (seed, i) alone: it does not depend on batch size, worker or
+process, so an interrupted training resumes exactly without any saved random state.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from medi_core.errors import ManifestError
+from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
+from medi_core.metadata.vocabulary import Vocabulary, build_vocabulary
+from medi_core.stain.separation import stain_strengths, tissue_mask
+
+TILE_PX = 128
+STAINS = ("hematoxylin", "eosin")
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How training tiles are drawn."""
+
+    temperature: float = 0.5
+    """p(cell) ∝ n^temperature over the (cancer type, center) cells: 1 = as frequent as in the data,
+    0 = every cell alike. n is the number of tiles that fit into the cell's regions."""
+    min_tissue: float = 0.25
+    """A crop with less tissue is drawn again, at most `attempts` times; the last one is kept."""
+    attempts: int = 8
+    seed: int = 0
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """uint8 `(H, W, 3)`, RGB.
+
+    Raises:
+        ManifestError: the file is not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise ManifestError(f"{path} cannot be read as an image: {error}") from error
+
+
+def read_grid_tile(row: pd.Series, region: np.ndarray, side_px: int = TILE_PX) -> np.ndarray:
+    """The tile of a manifest row: at (x, y), or the centre of the image; uint8 `(side, side, 3)`."""
+    height, width = region.shape[:2]
+    if min(height, width) < side_px:
+        raise ManifestError(f"{row['path']} is {width}×{height} px; a tile needs at least {side_px} px a side")
+    x = (width - side_px) // 2 if pd.isna(row["x"]) else int(row["x"])
+    y = (height - side_px) // 2 if pd.isna(row["y"]) else int(row["y"])
+    if x + side_px > width or y + side_px > height:
+        raise ManifestError(f"tile at ({x}, {y}) leaves {row['path']}, which is {width}×{height} px")
+    return region[y : y + side_px, x : x + side_px]
+
+
+def measure_stains(manifest: pd.DataFrame, regions: dict[str, np.ndarray]) -> pd.DataFrame:
+    """The manifest with `hematoxylin` and `eosin` measured on each grid tile where not given."""
+    manifest = manifest.copy()
+    todo = manifest[list(STAINS)].isna().any(axis=1)
+    measured = [stain_strengths(read_grid_tile(row, regions[row["path"]])) for _, row in manifest[todo].iterrows()]
+    if measured:
+        manifest.loc[todo, list(STAINS)] = np.array(measured)
+    return manifest
+
+
+def vocabulary_of(manifest: pd.DataFrame, attributes: tuple[str, ...]) -> Vocabulary:
+    """The vocabulary, with bin edges and support, of a training manifest with measured stains."""
+    columns = list(dict.fromkeys((*attributes, "cancer_type", "center")))
+    table = manifest[columns].astype(object).where(manifest[columns].notna(), None)
+    return build_vocabulary(table.to_dict("records"), attributes, list(manifest["patient_id"]))
+
+
+def record_of(row: pd.Series, vocabulary: Vocabulary) -> MetadataRecord:
+    """The metadata of a manifest row as this vocabulary can say it: binned, unknown values left out."""
+    values = {}
+    for name in vocabulary.attributes:
+        if pd.isna(row[name]):
+            continue
+        value = vocabulary.bin_of(name, row[name]) if ATTRIBUTE[name].kind == "binned" else row[name]
+        if value in vocabulary.values[name]:
+            values[name] = value
+    return MetadataRecord(**values)
+
+
+class RandomTileDataset(torch.utils.data.Dataset):
+    """Endless random crops, flips and rotations of regions, with their condition ids.
+
+    Item i is `(tile, condition_ids)`: uint8 `(3, S, S)` and int64 `(A,)`. Stain bins are measured on
+    the crop itself. Attributes are not dropped here: that is the training's business.
+
+    Args:
+        manifest: rows of one split, as `read_manifest` gives them; rows that share a path are one region.
+        regions: path → image, uint8 `(H, W, 3)`, at least `side_px` a side.
+    """
+
+    def __init__(
+        self,
+        manifest: pd.DataFrame,
+        regions: dict[str, np.ndarray],
+        vocabulary: Vocabulary,
+        config: SamplingConfig,
+        side_px: int = TILE_PX,
+    ) -> None:
+        self.config, self.vocabulary, self.side_px = config, vocabulary, side_px
+        rows = manifest.drop_duplicates("path").reset_index(drop=True)
+        self._images = [regions[path] for path in rows["path"]]
+        self._ids = np.array(
+            [vocabulary.encode(record_of(row, vocabulary)) for _, row in rows.iterrows()], dtype=np.int64
+        )
+        self.probabilities = self._region_probabilities(rows)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        rng = np.random.default_rng((self.config.seed, index))
+        region = int(rng.choice(len(self.probabilities), p=self.probabilities))
+        tile = self._crop(self._images[region], rng)
+        ids = self._ids[region].copy()
+        strengths = dict(zip(STAINS, stain_strengths(tile), strict=True))
+        for column, name in enumerate(self.vocabulary.attributes):
+            if name in strengths:
+                measurable = not np.isnan(strengths[name])
+                ids[column] = (
+                    int(self.vocabulary.bin_of(name, strengths[name])) - 1
+                    if measurable
+                    else self.vocabulary.null_id(name)
+                )
+        tile = np.rot90(tile, k=rng.integers(4))
+        if rng.integers(2):
+            tile = tile[:, ::-1]
+        return torch.from_numpy(np.ascontiguousarray(tile.transpose(2, 0, 1))), torch.from_numpy(ids)
+
+    def _crop(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        height, width = image.shape[:2]
+        for _ in range(self.config.attempts):
+            x = int(rng.integers(width - self.side_px + 1))
+            y = int(rng.integers(height - self.side_px + 1))
+            tile = image[y : y + self.side_px, x : x + self.side_px]
+            if tissue_mask(tile[::4, ::4]).mean() >= self.config.min_tissue:
+                break
+        return tile
+
+    def _region_probabilities(self, rows: pd.DataFrame) -> np.ndarray:
+        """Cells by temperature, regions of a cell by area (see `SamplingConfig.temperature`)."""
+        area = pd.Series([image.shape[0] * image.shape[1] / self.side_px**2 for image in self._images])
+        cell = rows["cancer_type"].fillna("").astype(str) + "\n" + rows["center"].fillna("").astype(str)
+        cell_area = area.groupby(cell).transform("sum")
+        weight = area / cell_area * cell_area**self.config.temperature
+        return (weight / weight.sum()).to_numpy()

@@ -1,0 +1,36 @@
+"""Errors a user can mend. Each message says what was given, what is allowed and what to do.
+
+Raised where the fact is known; translated only at the edge (UI: a message, CLI: exit code 2).
+"""
+
+
+class MediError(Exception):
+    """Base of every error whose message is written for the user."""
+
+
+class UnknownValueError(MediError):
+    """A metadata attribute or value that the vocabulary does not hold."""
+
+
+class ManifestError(MediError):
+    """A manifest that cannot be used; the message lists the rows."""
+
+
+class CheckpointError(MediError):
+    """A checkpoint that is missing, damaged or inconsistent."""
+
+
+class TooLittleTissueError(MediError):
+    """An image without enough tissue to measure a stain."""
+
+
+class InvalidRequestError(MediError):
+    """A number, size or option outside what is allowed."""
+
+
+class InvalidImageError(MediError):
+    """An uploaded file that is not a usable image."""
+
+
+class StorageError(MediError):
+    """A result that could not be written, e.g. because the disk is full."""
