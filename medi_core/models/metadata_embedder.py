@@ -28,7 +28,8 @@ class MetadataEmbedder(ModelMixin, ConfigMixin):
     def __init__(self, vocabulary: dict[str, Any], embedding_dim: int) -> None:
         super().__init__()
         self.tables = nn.ModuleList(
-            nn.Embedding(len(values) + 1, embedding_dim) for values in vocabulary["values"].values()
+            nn.Embedding(len(values) + 1, embedding_dim)
+            for values in Vocabulary.from_dict(vocabulary).values.values()
         )
         for table in self.tables:
             # small: a value that training rarely shows stays near "unknown" instead of somewhere random

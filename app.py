@@ -1,0 +1,38 @@
+"""Start MeDi Explorer: flags → settings → services → app. `python app.py --help`."""
+
+import argparse
+import os
+import sys
+
+from medi_core.errors import MediError
+from medi_core.settings import Settings
+
+
+def main() -> int:
+    """Serve until interrupted; exit code 2 and one line on bad input."""
+    parser = argparse.ArgumentParser(description="MeDi Explorer: metadata-guided diffusion of H&E tiles")
+    parser.add_argument("--checkpoint", help="name below checkpoints/, a folder, or a hub id (default: medi-128)")
+    parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    parser.add_argument("--dtype", help="auto, float32, bfloat16, float16 (default: auto)")
+    parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
+    parser.add_argument("--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")))
+    flags = parser.parse_args()
+    try:
+        # heavy imports late: `--help` and a wrong flag answer at once
+        from medi_core.bootstrap import build_services
+        from medi_core.ui.app import build_app, launch_options
+
+        services = build_services(
+            Settings.from_environment(checkpoint=flags.checkpoint, device=flags.device, dtype=flags.dtype)
+        )
+    except MediError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    app = build_app(services)
+    app.queue(default_concurrency_limit=None)
+    app.launch(server_name=flags.host, server_port=flags.port, **launch_options(services))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,246 @@
+"""Generate, re-render and interpolate tiles: request in, `GeneratedTile`s out. Knows no widgets.
+
+One checkpoint on one device, loaded once; every tab and the CLI share this service.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from math import ceil
+
+import numpy as np
+import torch
+
+from medi_core.checkpoints import Checkpoint
+from medi_core.errors import InvalidRequestError
+from medi_core.metadata.schema import MetadataRecord
+from medi_core.metadata.vocabulary import Vocabulary
+from medi_core.pipelines.guidance import GuidanceTerm
+from medi_core.pipelines.medi_pipeline import MAX_SIDE_PX, SIDE_MULTIPLE_PX, to_uint8
+from medi_core.services.streaming import stream
+from medi_core.stain.separation import stain_strengths
+
+MAX_TILES = 10_000
+MAX_SEED = 2**53 - 1  # exact in JSON and in a browser
+MAX_STEPS = 200
+MAX_GUIDANCE = 10.0
+TRAINED_SIDE_PX = 128
+CACHED_TILES = 512
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """Tiles wanted: one a seed, all under one condition. Checked when made."""
+
+    record: MetadataRecord
+    seeds: tuple[int, ...]
+    num_inference_steps: int = 20
+    guidance_scale: float = 1.5
+    """Guidance towards all attributes together; 1 = none."""
+    attribute_guidance: tuple[tuple[str, float], ...] = ()
+    """Guidance towards single attributes on top: (attribute, scale)."""
+    side_px: tuple[int, int] = (TRAINED_SIDE_PX, TRAINED_SIDE_PX)
+    """Height, width: multiples of 32, at most 512."""
+    base_image: np.ndarray | None = field(default=None, compare=False)
+    """Re-render this, uint8 `(H, W, 3)`, instead of starting from noise."""
+    strength: float = 1.0
+    """How far the base image is taken to noise, above 0 to 1."""
+    other_record: MetadataRecord | None = None
+    """Interpolate towards this condition …"""
+    other_weight: float = 0.0
+    """… by this share, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        _check("number of tiles", len(self.seeds), 1, MAX_TILES)
+        for seed in self.seeds:
+            _check("seed", seed, 0, MAX_SEED)
+        _check("steps", self.num_inference_steps, 1, MAX_STEPS)
+        _check("guidance", self.guidance_scale, 0, MAX_GUIDANCE)
+        for name, scale in self.attribute_guidance:
+            _check(f"guidance of {name}", scale, 0, MAX_GUIDANCE)
+        _check("strength", self.strength, 0.01, 1)
+        _check("interpolation", self.other_weight, 0, 1)
+        for side in self.side_px:
+            if side % SIDE_MULTIPLE_PX or not 0 < side <= MAX_SIDE_PX:
+                raise InvalidRequestError(
+                    f"side = {side} px: it must be a multiple of {SIDE_MULTIPLE_PX} from {SIDE_MULTIPLE_PX} "
+                    f"to {MAX_SIDE_PX}"
+                )
+
+
+@dataclass(frozen=True)
+class GeneratedTile:
+    """A synthetic tile and all that is needed to make it again."""
+
+    image: np.ndarray = field(repr=False, compare=False)
+    """uint8 `(H, W, 3)`, RGB."""
+    record: MetadataRecord
+    seed: int
+    checkpoint_id: str
+    num_inference_steps: int
+    guidance_scale: float
+    attribute_guidance: tuple[tuple[str, float], ...]
+    strength: float
+    """Below 1 or with `base_digest`: a re-rendered image."""
+    base_digest: str | None
+    """First 12 hex digits of the SHA-256 of the base image's pixels."""
+    other_record: MetadataRecord | None
+    other_weight: float
+    hematoxylin: float
+    """Measured strength; NaN without tissue."""
+    eosin: float
+
+    @property
+    def id(self) -> str:
+        """The same for the same checkpoint, condition, seed and sampling."""
+        return sha256(json.dumps(self.provenance(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def provenance(self) -> dict[str, object]:
+        """Plain JSON: what the PNG text and the manifest carry."""
+        facts: dict[str, object] = {
+            "origin": "synthetic",
+            "checkpoint": self.checkpoint_id,
+            "seed": self.seed,
+            "metadata": self.record.to_dict(),
+            "num_inference_steps": self.num_inference_steps,
+            "guidance_scale": self.guidance_scale,
+            "height_px": self.image.shape[0],
+            "width_px": self.image.shape[1],
+        }
+        if self.attribute_guidance:
+            facts["attribute_guidance"] = dict(self.attribute_guidance)
+        if self.base_digest:
+            facts |= {"rerendered_from": self.base_digest, "strength": self.strength}
+        if self.other_record is not None:
+            facts |= {"interpolated_towards": self.other_record.to_dict(), "interpolation": self.other_weight}
+        return facts
+
+
+@dataclass(frozen=True)
+class GenerationProgress:
+    """What a request reports while it runs; `tiles` is filled in the last one."""
+
+    done: int
+    """Denoising steps done, over all tiles."""
+    total: int
+    previews: tuple[np.ndarray, ...] = field(default=(), repr=False)
+    """Finished tiles, then the present estimates: uint8 `(H, W, 3)` each."""
+    tiles: tuple[GeneratedTile, ...] = ()
+
+
+class GenerationService:
+    """The resident pipeline behind a lock, and the tiles it made last."""
+
+    def __init__(self, checkpoint: Checkpoint, batch_size: int) -> None:
+        self.checkpoint, self._batch_size = checkpoint, batch_size
+        self._lock = threading.Lock()
+        self._tiles: dict[str, GeneratedTile] = {}
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self.checkpoint.vocabulary
+
+    def generate(
+        self, request: GenerationRequest, on_progress: Callable[[GenerationProgress], None] = lambda _: None
+    ) -> list[GeneratedTile]:
+        """Make all tiles of a request.
+
+        Raises:
+            UnknownValueError: the record holds what the checkpoint does not know.
+        """
+        for progress in self.stream(request):
+            on_progress(progress)
+        return list(progress.tiles)
+
+    def stream(self, request: GenerationRequest) -> Iterator[GenerationProgress]:
+        """The same, reporting each denoising step. Stop iterating to cancel."""
+        self._condition_ids(request.record)  # a wrong value is refused before any waiting
+        for attribute, _ in request.attribute_guidance:
+            self._column(attribute)
+        yield from stream(lambda emit: self._run(request, emit))
+
+    def find(self, tile_id: str) -> GeneratedTile | None:
+        """A tile made lately; `None` once it has left the cache (its provenance makes it again)."""
+        return self._tiles.get(tile_id)
+
+    def _run(self, request: GenerationRequest, emit: Callable[[GenerationProgress], None]) -> GenerationProgress:
+        steps = request.num_inference_steps
+        num_batches = ceil(len(request.seeds) / self._batch_size)
+        finished: list[GeneratedTile] = []
+        with self._lock:
+            for b in range(num_batches):
+                seeds = request.seeds[b * self._batch_size : (b + 1) * self._batch_size]
+
+                def on_step(done: int, clean: torch.Tensor, b: int = b, before: tuple = tuple(finished)) -> None:
+                    previews = (*(tile.image for tile in before), *to_uint8(clean))
+                    emit(GenerationProgress(b * steps + done, num_batches * steps, previews))
+
+                finished += self._sample(request, seeds, on_step)
+        for tile in finished:
+            self._remember(tile)
+        total = num_batches * steps
+        return GenerationProgress(total, total, tuple(t.image for t in finished), tuple(finished))
+
+    def _sample(self, request: GenerationRequest, seeds: tuple[int, ...], on_step) -> list[GeneratedTile]:
+        num, base, other = len(seeds), request.base_image, request.other_record
+        height, width = request.side_px if base is None else base.shape[:2]
+        images = self.checkpoint.pipeline(
+            condition_ids=self._condition_ids(request.record).expand(num, -1),
+            seeds=seeds,
+            num_inference_steps=request.num_inference_steps,
+            guidance=self._guidance(request),
+            height_px=height,
+            width_px=width,
+            base_tiles=None if base is None else np.stack([base] * num),
+            strength=1.0 if base is None else request.strength,
+            other_ids=None if other is None else self._condition_ids(other).expand(num, -1),
+            other_weights=[request.other_weight] * num,
+            on_step=on_step,
+        )
+        return [self._describe(request, seed, image) for seed, image in zip(seeds, images, strict=True)]
+
+    def _describe(self, request: GenerationRequest, seed: int, image: np.ndarray) -> GeneratedTile:
+        hematoxylin, eosin = stain_strengths(image)
+        base = request.base_image
+        return GeneratedTile(
+            image=image,
+            record=request.record,
+            seed=seed,
+            checkpoint_id=self.checkpoint.id,
+            num_inference_steps=request.num_inference_steps,
+            guidance_scale=request.guidance_scale,
+            attribute_guidance=request.attribute_guidance,
+            strength=request.strength,
+            base_digest=None if base is None else sha256(np.ascontiguousarray(base)).hexdigest()[:12],
+            other_record=request.other_record,
+            other_weight=request.other_weight,
+            hematoxylin=hematoxylin,
+            eosin=eosin,
+        )
+
+    def _guidance(self, request: GenerationRequest) -> tuple[GuidanceTerm, ...]:
+        together = GuidanceTerm(tuple(range(len(self.vocabulary.attributes))), request.guidance_scale)
+        single = (GuidanceTerm((self._column(name),), scale) for name, scale in request.attribute_guidance)
+        return (together, *single)
+
+    def _condition_ids(self, record: MetadataRecord) -> torch.Tensor:
+        return torch.tensor([self.vocabulary.encode(record)])  # (1, A)
+
+    def _column(self, attribute: str) -> int:
+        if attribute not in self.vocabulary.attributes:
+            raise InvalidRequestError(
+                f"guidance for {attribute!r}: this checkpoint knows {', '.join(self.vocabulary.attributes)}"
+            )
+        return self.vocabulary.attributes.index(attribute)
+
+    def _remember(self, tile: GeneratedTile) -> None:
+        self._tiles[tile.id] = tile
+        while len(self._tiles) > CACHED_TILES:
+            self._tiles.pop(next(iter(self._tiles)), None)
+
+
+def _check(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:  # also refuses NaN
+        raise InvalidRequestError(f"{name} = {value}: it must be from {low:g} to {high:,}")

@@ -1,0 +1,47 @@
+"""About: what this is, what it may be used for, the model card and where the data come from."""
+
+import gradio as gr
+
+from medi_core.checkpoints import Checkpoint
+from medi_core.ui.shared import Shared
+
+WHAT = """## What this is
+
+MeDi Explorer makes synthetic H&E tiles of 128 × 128 px at 0.5 µm per px with a diffusion model that is told the
+cancer type **and** the metadata: the hospital, the preparation, the stain. One can ask for combinations that are rare,
+or that nobody has seen, and look at what changes when only the hospital changes.
+
+The method is Metadata-Guided Diffusion: Drexlin et al., *MeDi* (MICCAI 2025), arXiv 2506.17140. The network, the
+guidance by attribute and this app are an independent implementation.
+
+**For research only. Not for diagnosis.** Every tile is synthetic; a downloaded tile says so in its PNG text, with
+checkpoint, seed and metadata, so that it can be made again.
+
+● seen · ◐ rare: fewer than 3 known patients · ○ never seen together in training
+"""
+
+
+def build_about_tab(shared: Shared) -> None:
+    """Text only."""
+    checkpoint = shared.services.checkpoint
+    gr.Markdown(WHAT)
+    gr.Markdown(_running(checkpoint))
+    with gr.Accordion("Model card, data and licences", open=True):
+        gr.Markdown(_without_front_matter(checkpoint.model_card) or "This checkpoint has no model card.")
+
+
+def _running(checkpoint: Checkpoint) -> str:
+    pipeline = checkpoint.pipeline
+    parameters = sum(p.numel() for p in pipeline.denoiser.parameters()) / 1e6
+    vocabulary = checkpoint.vocabulary
+    return (
+        f"**Loaded:** `{checkpoint.id}`, {parameters:.1f} M parameters, {pipeline.device.type}, "
+        f"{str(pipeline.denoiser.dtype).removeprefix('torch.')}; "
+        + ", ".join(f"{len(values)} × {name}" for name, values in vocabulary.values.items())
+    )
+
+
+def _without_front_matter(card: str) -> str:
+    if not card.startswith("---"):
+        return card
+    return card.split("---", 2)[2]

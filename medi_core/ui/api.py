@@ -1,0 +1,70 @@
+"""The named HTTP endpoints, for programs: typed, with names of attributes as parameters."""
+
+import gradio as gr
+from gradio import FileData
+
+from medi_core.errors import InvalidRequestError, UnknownValueError
+from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
+from medi_core.services.generation import GeneratedTile, GenerationRequest
+from medi_core.services.rerender import read_base_image
+from medi_core.ui.handlers import png_of, reported, tile_name, write_download
+from medi_core.ui.shared import GPU_QUEUE, Shared
+
+MAX_API_TILES = 64
+
+
+def build_api(shared: Shared) -> None:
+    """`/info`, `/generate`, `/rerender`: what the tabs do, without the tabs."""
+    service = shared.services.generation
+
+    def info() -> dict:
+        """The checkpoint, its attributes, their values and the training support of each pair."""
+        return {"checkpoint": service.checkpoint.id, **service.vocabulary.to_dict()}
+
+    @reported
+    def generate(
+        metadata: dict, num: int = 1, seed: int = 0, steps: int = 20, guidance: float = 1.5, side_px: int = 128
+    ) -> list[dict]:
+        """Tiles as PNG files with their provenance.
+
+        Args:
+            metadata: attribute → value, e.g. {"cancer_type": "...", "center": "..."}; see `/info`.
+            num: tiles, at most 64; seeds seed, seed + 1, …
+        """
+        if num > MAX_API_TILES:
+            raise InvalidRequestError(f"num = {num}: at most {MAX_API_TILES} tiles a call")
+        seeds = tuple(range(seed, seed + num))
+        request = GenerationRequest(_record(metadata), seeds, steps, guidance, side_px=(side_px, side_px))
+        return [_answer(tile) for tile in service.generate(request)]
+
+    @reported
+    def rerender(
+        image: FileData, metadata: dict, strength: float = 0.5, seed: int = 0, steps: int = 20, guidance: float = 2.0
+    ) -> dict:
+        """One tile re-rendered under other metadata."""
+        base = read_base_image(image["path"] if isinstance(image, dict) else image.path)
+        request = GenerationRequest(
+            _record(metadata), (seed,), steps, guidance, (), base.image.shape[:2], base.image, strength
+        )
+        return _answer(service.generate(request)[0])
+
+    gr.api(info, api_name="info")
+    gr.api(generate, api_name="generate", concurrency_id=GPU_QUEUE)
+    gr.api(rerender, api_name="rerender", concurrency_id=GPU_QUEUE)
+
+
+def _record(metadata: dict) -> MetadataRecord:
+    unknown = set(metadata) - set(ATTRIBUTE)
+    if unknown:
+        raise UnknownValueError(f"metadata names {', '.join(sorted(unknown))}; known: {', '.join(ATTRIBUTE)}")
+    return MetadataRecord(**metadata)
+
+
+def _answer(tile: GeneratedTile) -> dict:
+    path = write_download(tile_name(tile), png_of(tile))
+    return {
+        "file": FileData(path=path, mime_type="image/png").model_dump(),
+        "hematoxylin": tile.hematoxylin,
+        "eosin": tile.eosin,
+        **tile.provenance(),
+    }

@@ -1,0 +1,51 @@
+"""The app's table of contents: one line a tab."""
+
+import gradio as gr
+
+from medi_core.bootstrap import Services
+from medi_core.ui.about_tab import build_about_tab
+from medi_core.ui.api import build_api
+from medi_core.ui.compare_tab import build_compare_tab
+from medi_core.ui.generate_tab import build_generate_tab
+from medi_core.ui.rerender_tab import build_rerender_tab
+from medi_core.ui.shared import Shared
+
+TITLE = "MeDi Explorer"
+NOTICE = "Synthetic H&E tiles conditioned on cancer type, hospital and stain. For research only, not for diagnosis."
+TABS = {
+    "generate": ("Generate", build_generate_tab),
+    "compare": ("Compare", build_compare_tab),
+    "rerender": ("Re-render", build_rerender_tab),
+    "about": ("About", build_about_tab),
+}
+CACHE_SECONDS = 3600
+
+
+def build_app(services: Services) -> gr.Blocks:
+    """All tabs around one set of services."""
+    with gr.Blocks(title=TITLE, delete_cache=(CACHE_SECONDS, CACHE_SECONDS), analytics_enabled=False) as app:
+        gr.Markdown(f"# {TITLE}\n{NOTICE}", elem_classes="medi-head")
+        base_tile, compare_tile = gr.State(""), gr.State("")
+        with gr.Tabs() as tabs:  # its children must be tabs only: the browser numbers them
+            shared = Shared(services, tabs, base_tile, compare_tile)
+            for name, (label, build_tab) in TABS.items():
+                with gr.Tab(label, id=name):
+                    build_tab(shared)
+        build_api(shared)
+        app.load(_tab_in_link, None, tabs, api_visibility="private", show_progress="hidden")
+    return app
+
+
+def launch_options(services: Services) -> dict:
+    """What Gradio 6 takes at launch rather than at build: looks."""
+    return {
+        "theme": gr.themes.Default(primary_hue="violet", neutral_hue="slate", font=["system-ui", "sans-serif"]),
+        "css_paths": services.settings.assets_dir / "style.css",
+        "footer_links": ["api", "settings"],
+        "show_error": True,
+    }
+
+
+def _tab_in_link(request: gr.Request):
+    name = request.query_params.get("tab")
+    return gr.Tabs(selected=name) if name in TABS else gr.skip()

@@ -1,0 +1,224 @@
+"""Compare: the same seeds under other metadata, and the way between two conditions."""
+
+from collections.abc import Iterator
+
+import gradio as gr
+
+from medi_core.data.tile_files import encode_zip
+from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
+from medi_core.metadata.vocabulary import Vocabulary
+from medi_core.services.comparison import ComparisonRequest, ComparisonService
+from medi_core.services.generation import MAX_SEED, GenerationRequest
+from medi_core.ui.contact_sheet import contact_sheet, empty_grid_html, frame_alt, grid_html, sheet_png
+from medi_core.ui.handlers import gallery_image, progress_html, reported, throttled, tile_file, write_download
+from medi_core.ui.links import build_link_button, restore
+from medi_core.ui.metadata_controls import ANY, center_choices, value_choices
+from medi_core.ui.shared import GPU_QUEUE, Shared
+
+NO_ROWS = "none"
+FRAMES = 9
+SHOWN_CENTERS, SHOWN_TYPES = 4, 3
+PROGRESS = gr.Progress()  # Gradio fills it in anew for every call
+
+
+def build_compare_tab(shared: Shared) -> None:
+    """Widgets, handlers, wiring of the comparison tab."""
+    generation, vocabulary = shared.services.generation, shared.services.generation.vocabulary
+    service = ComparisonService(generation)
+    swept = [(ATTRIBUTE[name].label, name) for name in vocabulary.attributes]
+    columns, rows = _default_axes(vocabulary)
+
+    # ---------------------------------------------------------------- widgets
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=320):
+            column_attribute = gr.Dropdown(swept, value=columns[0], label="Sweep across (columns)")
+            column_values = _values_dropdown(vocabulary, *columns, label="Values across")
+            row_attribute = gr.Dropdown([("Nothing", NO_ROWS), *swept], value=rows[0], label="Sweep down (rows)")
+            row_values = _values_dropdown(vocabulary, *rows, label="Values down")
+            with gr.Accordion("Held the same in every cell", open=False):
+                held = [_held_dropdown(vocabulary, name) for name in vocabulary.attributes]
+            with gr.Row():
+                seed = gr.Number(1, label="First seed", precision=0, minimum=0, maximum=MAX_SEED)
+                num_seeds = gr.Slider(1, 4, value=1, step=1, label="Seeds a cell", buttons=[])
+            with gr.Accordion("Advanced", open=False):
+                steps = gr.Slider(4, 50, value=20, step=1, label="Denoising steps", buttons=[])
+                guidance = gr.Slider(1, 4, value=1.5, step=0.1, label="Guidance", buttons=[])
+            with gr.Row():
+                compare = gr.Button("Compare", variant="primary", elem_id="compare-button")
+                cancel = gr.Button("Cancel")
+            controls = {
+                "column_attribute": column_attribute,
+                "column_values": column_values,
+                "row_attribute": row_attribute,
+                "row_values": row_values,
+                "seed": seed,
+                "num_seeds": num_seeds,
+                "steps": steps,
+                "guidance": guidance,
+            }
+            build_link_button("compare", controls)
+        with gr.Column(scale=3, min_width=320):
+            status = gr.HTML("", padding=False)
+            grid_view = gr.HTML(empty_grid_html(), padding=False, elem_id="compare-grid")
+            with gr.Row():
+                as_png = gr.DownloadButton("Download grid (PNG)", size="sm", visible=False)
+                as_zip = gr.DownloadButton("Download tiles (zip with manifest)", size="sm", visible=False)
+    with gr.Accordion("Interpolate between two conditions", open=True), gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=320):
+            with gr.Row():
+                start_type, start_center = _pair(vocabulary, "From", columns, rows, 0)
+            with gr.Row():
+                end_type, end_center = _pair(vocabulary, "To", columns, rows, 1)
+            interpolate = gr.Button("Interpolate", variant="primary", elem_id="interpolate-button")
+        with gr.Column(scale=3, min_width=320):
+            position = gr.Slider(
+                0,
+                FRAMES - 1,
+                value=0,
+                step=1,
+                label="From → To",
+                interactive=False,
+                buttons=[],
+                elem_id="interpolation",
+            )
+            frame = gr.Image(
+                label="Interpolated tile",
+                format="png",
+                interactive=False,
+                height=300,
+                buttons=["download", "fullscreen"],
+                elem_id="interpolated-tile",
+                elem_classes="medi-large",
+            )
+    frames = gr.State([])
+
+    # --------------------------------------------------------------- handlers
+    def request_of(column, column_chosen, row, row_chosen, first, count, num_steps, scale, *held_values):
+        values = zip(vocabulary.attributes, held_values, strict=True)
+        record = MetadataRecord(**{n: v for n, v in values if v != ANY and n not in (column, row)})
+        seeds = tuple(range(int(first or 0), int(first or 0) + int(count)))
+        base = GenerationRequest(record, seeds, int(num_steps), scale)
+        rows_chosen = (None, ()) if row == NO_ROWS else (row, tuple(row_chosen))
+        return ComparisonRequest(base, column, tuple(column_chosen), *rows_chosen)
+
+    @reported
+    def on_compare(*values) -> Iterator[tuple]:
+        request = request_of(*values)
+        hidden = gr.update(visible=False)
+        yield progress_html(0, 1, "Starting"), gr.skip(), hidden, hidden
+        for report, grid in throttled(service.stream(request), lambda pair: pair[0]):
+            status_now = progress_html(report.done, report.total, "Denoising")
+            yield status_now, grid_html(vocabulary, request, grid) if report.tiles else gr.skip(), hidden, hidden
+        sheet = sheet_png(contact_sheet(vocabulary, request, grid))
+        tiles = [tile for row in grid for cell in row for tile in cell.tiles]
+        files = [tile_file(tile) for tile in {tile.id: tile for tile in tiles}.values()]
+        png = gr.update(visible=True, value=write_download("medi-grid.png", sheet))
+        zipped = encode_zip(files, {"grid.png": sheet})
+        download = gr.update(visible=True, value=write_download("medi-grid.zip", zipped))
+        yield f"{len(tiles)} tiles, same seeds in every cell.", grid_html(vocabulary, request, grid), png, download
+
+    @reported
+    def on_interpolate(from_type, from_center, to_type, to_center, first, num_steps, scale, progress=PROGRESS):
+        start, end = _record(from_type, from_center), _record(to_type, to_center)
+        request = GenerationRequest(start, (int(first or 0),), int(num_steps), scale)
+        weights = [i / (FRAMES - 1) for i in range(FRAMES)]
+        tiles = service.interpolate(request, end, weights, lambda done, total: progress((done, total), unit="tiles"))
+        alts = [frame_alt(vocabulary, start, end, weight) for weight in weights]
+        shown = gr.update(value=gallery_image(tiles[0]), alt_text=alts[0])
+        return list(zip([tile.id for tile in tiles], alts, strict=True)), gr.update(value=0, interactive=True), shown
+
+    def on_position(i: int, made: list[tuple[str, str]]):
+        tile = generation.find(made[int(i)][0]) if made else None
+        return gr.skip() if tile is None else gr.update(value=gallery_image(tile), alt_text=made[int(i)][1])
+
+    def on_axis(attribute: str):
+        if attribute == NO_ROWS:
+            return gr.update(choices=[], value=[], visible=False)
+        chosen = _default_values(vocabulary, attribute)
+        return gr.update(choices=value_choices(vocabulary, attribute), value=chosen, visible=True)
+
+    def on_tile(tile_id: str):
+        tile = generation.find(tile_id)
+        if tile is None:
+            return [gr.skip()] * (len(held) + 2)
+        asked = tile.record.to_dict()
+        return [tile.seed, [tile.record.cancer_type] if tile.record.cancer_type else gr.skip()] + [
+            asked.get(name, ANY) for name in vocabulary.attributes
+        ]
+
+    def on_restore(request: gr.Request):
+        query = dict(request.query_params)
+        if query.get("tab") != "compare":
+            return [gr.skip()] * len(controls)
+        choices = {
+            values: value_choices(vocabulary, query[attribute]) if query.get(attribute) in vocabulary.attributes else []
+            for attribute, values in (("column_attribute", "column_values"), ("row_attribute", "row_values"))
+        }
+        return restore(query, controls, choices)
+
+    # ----------------------------------------------------------------- wiring
+    private = {"api_visibility": "private"}
+    for attribute, values in ((column_attribute, column_values), (row_attribute, row_values)):
+        attribute.input(on_axis, attribute, values, show_progress="hidden", **private)
+    run = compare.click(
+        on_compare,
+        [*list(controls.values()), *held],
+        [status, grid_view, as_png, as_zip],
+        concurrency_id=GPU_QUEUE,
+        show_progress="minimal",
+        show_progress_on=grid_view,
+        **private,
+    )
+    cancel.click(lambda: "Cancelled.", None, status, cancels=[run], **private)
+    interpolate.click(
+        on_interpolate,
+        [start_type, start_center, end_type, end_center, seed, steps, guidance],
+        [frames, position, frame],
+        concurrency_id=GPU_QUEUE,
+        show_progress_on=frame,
+        **private,
+    )
+    position.change(on_position, [position, frames], frame, queue=False, show_progress="hidden", **private)
+    shared.compare_tile.change(on_tile, shared.compare_tile, [seed, row_values, *held], **private)
+    gr.on(None, on_restore, None, list(controls.values()), **private)
+
+
+def _default_axes(vocabulary: Vocabulary) -> tuple[tuple[str, list[str]], tuple[str, list[str]]]:
+    """Centers across and cancer types down where the checkpoint knows both."""
+    names = vocabulary.attributes
+    column = "center" if "center" in names else names[0]
+    row = "cancer_type" if "cancer_type" in names else NO_ROWS
+    return (column, _default_values(vocabulary, column)), (row, _default_values(vocabulary, row))
+
+
+def _default_values(vocabulary: Vocabulary, attribute: str) -> list[str]:
+    """The best supported few values; all bins of a binned attribute."""
+    if attribute == NO_ROWS:
+        return []
+    if attribute in vocabulary.bin_edges:
+        return list(vocabulary.values[attribute])
+    support = vocabulary.support.get(attribute, {})
+    ranked = sorted(support, key=lambda value: -support[value].num_patients) or list(vocabulary.values[attribute])
+    return ranked[: SHOWN_CENTERS if attribute == "center" else SHOWN_TYPES]
+
+
+def _values_dropdown(vocabulary: Vocabulary, attribute: str, chosen: list[str], label: str) -> gr.Dropdown:
+    choices = [] if attribute == NO_ROWS else value_choices(vocabulary, attribute)
+    return gr.Dropdown(choices, value=chosen, multiselect=True, label=label, visible=attribute != NO_ROWS)
+
+
+def _held_dropdown(vocabulary: Vocabulary, name: str) -> gr.Dropdown:
+    return gr.Dropdown([("Any", ANY), *value_choices(vocabulary, name)], value=ANY, label=ATTRIBUTE[name].label)
+
+
+def _pair(vocabulary: Vocabulary, title: str, columns, rows, i: int) -> tuple[gr.Dropdown, gr.Dropdown]:
+    """Cancer type and center of one end."""
+    types = [("Any", ANY), *(value_choices(vocabulary, "cancer_type") if rows[0] != NO_ROWS else [])]
+    centers = center_choices(vocabulary, None) if columns[0] == "center" else [("Any", ANY)]
+    cancer_type = gr.Dropdown(types, value=rows[1][0] if rows[1] else ANY, label=f"{title}: cancer type")
+    value = columns[1][min(i, len(columns[1]) - 1)] if columns[0] == "center" else ANY
+    return cancer_type, gr.Dropdown(centers, value=value, label=f"{title}: center")
+
+
+def _record(cancer_type: str, center: str) -> MetadataRecord:
+    return MetadataRecord(cancer_type=cancer_type or None, center=center or None)

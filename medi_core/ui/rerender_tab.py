@@ -1,0 +1,135 @@
+"""Re-render: a tile as if it came from another center, or with another stain."""
+
+from collections.abc import Iterator
+
+import gradio as gr
+
+from medi_core.metadata.schema import MetadataRecord
+from medi_core.services.generation import MAX_SEED, GenerationRequest
+from medi_core.services.rerender import BaseImage, prepare_base_image, read_base_image
+from medi_core.ui.handlers import (
+    gallery_image,
+    png_of,
+    preview_image,
+    progress_html,
+    reported,
+    throttled,
+    tile_name,
+    write_download,
+)
+from medi_core.ui.metadata_controls import build_metadata_controls, describe, support_badge
+from medi_core.ui.shared import GPU_QUEUE, Shared
+from medi_core.ui.tile_view import stain_table
+
+EXPLANATION = (
+    "Noise is added to the tile up to the chosen strength, then removed under the new metadata. Low strength keeps "
+    "every nucleus and changes little; high strength follows the metadata and redraws the tissue."
+)
+UPLOAD_NOTE = (
+    '<p class="medi-note">PNG, JPEG or TIFF, at most 10 MB, about 0.5 µm per px; cut to multiples of 32 px. '
+    "It stays on this server and is not kept.</p>"
+)
+
+
+def build_rerender_tab(shared: Shared) -> None:
+    """Widgets, handlers, wiring of the re-render tab."""
+    service, vocabulary = shared.services.generation, shared.services.generation.vocabulary
+
+    # ---------------------------------------------------------------- widgets
+    gr.Markdown(EXPLANATION)
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=320):
+            upload = gr.Image(
+                label="Your tile",
+                type="filepath",
+                format="png",
+                sources=["upload", "clipboard"],
+                height=240,
+                elem_id="rerender-upload",
+            )
+            from_generated = gr.HTML(UPLOAD_NOTE, padding=False)
+            gr.Markdown("**As from …**")
+            metadata = build_metadata_controls(vocabulary, MetadataRecord())
+            badge = gr.HTML(support_badge(vocabulary, MetadataRecord()), padding=False)
+            strength = gr.Slider(0.1, 1.0, value=0.5, step=0.05, label="Strength", buttons=[])
+            with gr.Accordion("Advanced", open=False):
+                seed = gr.Number(1, label="Seed", precision=0, minimum=0, maximum=MAX_SEED)
+                steps = gr.Slider(4, 50, value=20, step=1, label="Denoising steps", buttons=[])
+                guidance = gr.Slider(1, 4, value=2, step=0.1, label="Guidance", buttons=[])
+            with gr.Row():
+                run_button = gr.Button("Re-render", variant="primary", elem_id="rerender-button")
+                cancel = gr.Button("Cancel")
+        with gr.Column(scale=3, min_width=320):
+            status = gr.HTML("", padding=False, elem_id="rerender-status")
+            slider = gr.ImageSlider(
+                label="Before | after",
+                type="numpy",
+                format="png",
+                interactive=False,
+                height=420,
+                elem_id="rerender-result",
+                elem_classes="medi-large",
+            )
+            stains = gr.HTML()
+            download = gr.DownloadButton("Download re-rendered PNG", size="sm", visible=False)
+    base_id = gr.State("")
+
+    # --------------------------------------------------------------- handlers
+    def base_of(path: str | None, tile_id: str) -> BaseImage:
+        if path:
+            return read_base_image(path)
+        tile = service.find(tile_id) if tile_id else None
+        if tile is None:
+            raise gr.Error("Upload a tile, or take one from the Generate tab.", print_exception=False)
+        return prepare_base_image(tile.image)
+
+    @reported
+    def on_rerender(path, tile_id, strength, seed, steps, guidance, *values) -> Iterator[tuple]:
+        base = base_of(path, tile_id)
+        request = GenerationRequest(
+            metadata.record(values),
+            (int(seed or 0),),
+            int(steps),
+            guidance,
+            side_px=base.image.shape[:2],
+            base_image=base.image,
+            strength=strength,
+        )
+        for report in throttled(service.stream(request)):
+            status = progress_html(report.done, report.total, "Denoising")
+            yield status, (base.image, preview_image(report.previews[0])), gr.skip(), gr.skip()
+        tile = report.tiles[0]
+        columns = {"Before": (base.hematoxylin, base.eosin), "After": (tile.hematoxylin, tile.eosin)}
+        file = gr.update(visible=True, value=write_download("rerendered_" + tile_name(tile), png_of(tile)))
+        done = f"As from: {describe(vocabulary, tile.record)}, strength {strength:g}. Drag the handle."
+        yield done, (base.image, gallery_image(tile)), stain_table(vocabulary, columns), file
+
+    def on_base(tile_id: str):
+        tile = service.find(tile_id)
+        if tile is None:
+            return "", gr.skip(), UPLOAD_NOTE
+        note = f"Taken from Generate: {describe(vocabulary, tile.record)}, seed {tile.seed}."
+        return tile_id, None, f'<p class="medi-note">{note}</p>'
+
+    # ----------------------------------------------------------------- wiring
+    private = {"api_visibility": "private"}
+    run = run_button.click(
+        on_rerender,
+        [upload, base_id, strength, seed, steps, guidance, *metadata.components],
+        [status, slider, stains, download],
+        concurrency_id=GPU_QUEUE,
+        show_progress="minimal",
+        show_progress_on=slider,
+        **private,
+    )
+    cancel.click(lambda: "Cancelled.", None, status, cancels=[run], **private)
+    for component in metadata.components:
+        component.change(
+            lambda *values: support_badge(vocabulary, metadata.record(values)),
+            list(metadata.components),
+            badge,
+            show_progress="hidden",
+            **private,
+        )
+    shared.base_tile.change(on_base, shared.base_tile, [base_id, upload, from_generated], **private)
+    upload.upload(lambda: ("", UPLOAD_NOTE), None, [base_id, from_generated], show_progress="hidden", **private)

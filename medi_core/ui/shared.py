@@ -1,0 +1,23 @@
+"""What the tabs share: services, and the state that one tab hands to another."""
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from medi_core.bootstrap import Services
+
+GPU_QUEUE = "gpu"
+"""`concurrency_id` of every handler that uses the model: one job at a time on one device."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Given to each tab builder."""
+
+    services: Services
+    tabs: gr.Tabs
+    """To switch to another tab."""
+    base_tile: gr.State
+    """Id of the tile to re-render, set by "use as base"."""
+    compare_tile: gr.State
+    """Id of the tile whose seed and stains the Compare tab takes over."""

@@ -1,0 +1,63 @@
+"""One tile, large, with what was asked for beside what was measured."""
+
+from html import escape
+from math import isnan
+
+from medi_core.metadata.schema import ATTRIBUTE
+from medi_core.metadata.vocabulary import Vocabulary
+from medi_core.services.generation import GeneratedTile
+from medi_core.ui.metadata_controls import support_badge
+
+
+def tile_details(vocabulary: Vocabulary, tile: GeneratedTile) -> str:
+    """HTML table: attribute, requested, measured on the tile; then how the tile was made."""
+    asked = tile.record.to_dict()
+    rows = []
+    for name in vocabulary.attributes:
+        requested = vocabulary.label(name, asked[name]) if name in asked else "any"
+        rows.append((ATTRIBUTE[name].label, requested, _measured(vocabulary, tile, name)))
+    body = "".join(
+        f'<tr><th scope="row">{escape(label)}</th><td>{escape(requested)}</td><td>{measured}</td></tr>'
+        for label, requested, measured in rows
+    )
+    made = (
+        f"Seed {tile.seed} · {tile.num_inference_steps} steps · guidance {tile.guidance_scale:g} · "
+        f"{tile.image.shape[1]}×{tile.image.shape[0]} px · checkpoint {escape(tile.checkpoint_id)}"
+    )
+    return (
+        '<table class="medi-table"><thead><tr><th scope="col">Attribute</th><th scope="col">Requested</th>'
+        f'<th scope="col">Measured</th></tr></thead><tbody>{body}</tbody></table>'
+        f'<p class="medi-note">Synthetic. {made}</p>{support_badge(vocabulary, tile.record)}'
+    )
+
+
+def stain_table(vocabulary: Vocabulary, columns: dict[str, tuple[float, float]]) -> str:
+    """HTML table: hematoxylin and eosin strength of several images, column title → (H, E)."""
+    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in columns)
+    body = ""
+    for i, name in enumerate(("hematoxylin", "eosin")):
+        cells = "".join(f"<td>{stain_text(vocabulary, name, strengths[i])}</td>" for strengths in columns.values())
+        body += f'<tr><th scope="row">{ATTRIBUTE[name].label}</th>{cells}</tr>'
+    return f'<table class="medi-table"><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def stain_text(vocabulary: Vocabulary, name: str, strength: float) -> str:
+    """`0.92 (bin 3)`, or that it cannot be measured."""
+    if isnan(strength):
+        return "too little tissue"
+    in_bin = f" (bin {vocabulary.bin_of(name, strength)})" if name in vocabulary.bin_edges else ""
+    return f"{strength:.2f}{in_bin}"
+
+
+def _measured(vocabulary: Vocabulary, tile: GeneratedTile, name: str) -> str:
+    strength = {"hematoxylin": tile.hematoxylin, "eosin": tile.eosin}.get(name)
+    if strength is None:
+        return "–"
+    text = stain_text(vocabulary, name, strength)
+    asked = getattr(tile.record, name)
+    if asked is None or isnan(strength):
+        return text
+    if vocabulary.bin_of(name, strength) == asked:
+        return f'{text} <span class="medi-ok">as asked</span>'
+    off = int(vocabulary.bin_of(name, strength)) - int(asked)
+    return f'{text} <span class="medi-off">{off:+d} {"bin" if abs(off) == 1 else "bins"}</span>'
