@@ -24,6 +24,10 @@ class TooLittleTissueError(MediError):
     """An image without enough tissue to measure a stain."""
 
 
+class TooFewTilesError(MediError):
+    """Fewer tiles than a measurement needs."""
+
+
 class InvalidRequestError(MediError):
     """A number, size or option outside what is allowed."""
 

@@ -2,19 +2,20 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
+from medi_core.bootstrap import Services, build_services
+from medi_core.checkpoints import save_checkpoint
 from medi_core.metadata.vocabulary import Support, Vocabulary
 from medi_core.models.denoiser import Denoiser
 from medi_core.models.metadata_embedder import MetadataEmbedder
 from medi_core.pipelines.medi_pipeline import MediPipeline
 from medi_core.pipelines.schedulers import build_scheduler
-
-HEMATOXYLIN_RGB, EOSIN_RGB = np.array([80, 60, 140]), np.array([225, 130, 180])
+from medi_core.settings import Settings
+from tests.toys import synthetic_tissue
 
 
 @pytest.fixture
@@ -41,16 +42,6 @@ def toy_vocabulary() -> Vocabulary:
             "Lung_adenocarcinoma @ Rome": Support(12, 4),
         },
     )
-
-
-def synthetic_tissue(side_px: int, seed: int) -> np.ndarray:
-    """Purple discs on pink: enough like H&E for stain measures; uint8 `(side, side, 3)`."""
-    rng = np.random.default_rng(seed)
-    image = np.broadcast_to(EOSIN_RGB, (side_px, side_px, 3)).astype(float).copy()
-    grid_y, grid_x = np.mgrid[:side_px, :side_px]
-    for x, y, radius in rng.uniform((0, 0, 4), (side_px, side_px, 9), (side_px // 6, 3)):
-        image[(grid_x - x) ** 2 + (grid_y - y) ** 2 < radius**2] = HEMATOXYLIN_RGB
-    return np.clip(image * rng.uniform(0.8, 1.1) + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
 
 
 @pytest.fixture
@@ -98,3 +89,17 @@ def tiny_pipeline(toy_vocabulary: Vocabulary) -> MediPipeline:
     pipeline = MediPipeline(denoiser, embedder, build_scheduler("euler"))
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+@pytest.fixture
+def tiny_checkpoint(tmp_path: Path, tiny_pipeline: MediPipeline) -> Path:
+    """The tiny pipeline as a checkpoint folder called `tiny`."""
+    folder = tmp_path / "checkpoints" / "tiny"
+    save_checkpoint(tiny_pipeline, folder, {})
+    return folder
+
+
+@pytest.fixture
+def tiny_services(tiny_checkpoint: Path, tmp_path: Path) -> Services:
+    """All services around the tiny checkpoint, on the CPU in float32; assets are a folder of the test."""
+    return build_services(Settings("tiny", "cpu", "float32", tiny_checkpoint.parent, tmp_path / "assets"))

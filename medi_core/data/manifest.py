@@ -2,9 +2,11 @@
 
 Columns: `path` (required; relative to the manifest), `x`, `y` (upper left corner of a grid tile in a
 larger region, px), the attributes of `metadata/schema.py`, `patient_id`, `slide`, `mpp`, `split`,
-`tissue` (tumor or benign), `dataset`, `licence`, `source`. Binned attributes hold numbers.
+`tissue` (tumor or benign), `dataset`, `licence`, `source`, and of synthetic tiles `origin`, `checkpoint`,
+`seed` and `requested` (what was asked for, JSON). Binned attributes hold numbers.
 """
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,13 +17,17 @@ from medi_core.metadata.schema import ATTRIBUTES
 
 SPLITS = ("train", "val", "test")
 TISSUES = ("tumor", "benign")
-OTHER_COLUMNS = ("patient_id", "slide", "mpp", "split", "tissue", "dataset", "licence", "source")
+SYNTHETIC_COLUMNS = ("origin", "checkpoint", "seed", "requested")
+OTHER_COLUMNS = ("patient_id", "slide", "mpp", "split", "tissue", "dataset", "licence", "source", *SYNTHETIC_COLUMNS)
 COLUMNS = ("path", "x", "y", *(a.name for a in ATTRIBUTES), *OTHER_COLUMNS)
 NUMERIC = {"x": (0, 1e6), "y": (0, 1e6), "mpp": (0.01, 20.0)} | {
     a.name: a.bounds for a in ATTRIBUTES if a.kind == "binned"
 }
-ALLOWED = {"split": SPLITS, "tissue": TISSUES} | {a.name: a.allowed for a in ATTRIBUTES if a.allowed}
+ALLOWED = {"split": SPLITS, "tissue": TISSUES, "origin": ("real", "synthetic")} | {
+    a.name: a.allowed for a in ATTRIBUTES if a.allowed
+}
 ROWS_SHOWN = 5
+NO_PARQUET = "parquet files need the package pyarrow; install it, or use a .csv file"
 
 
 def read_manifest(path: str | Path) -> pd.DataFrame:
@@ -38,27 +44,36 @@ def read_manifest(path: str | Path) -> pd.DataFrame:
         ManifestError: one message with every fault found and the rows it is in (1 = first data row).
     """
     path = Path(path)
-    frame = _read_table(path)
+    return validate_manifest(read_table(path), path.resolve().parent, path.name)
+
+
+def validate_manifest(frame: pd.DataFrame, folder: Path, name: str) -> pd.DataFrame:
+    """What `read_manifest` does after reading; importers pass their rows through it too.
+
+    Args:
+        frame: cells may be text, numbers or empty; rows are counted from 1 in the order given.
+        folder: absolute; relative paths are below it.
+        name: what messages call the table.
+    """
     unknown = [c for c in frame.columns if c not in COLUMNS]
     if unknown:
         raise ManifestError(
-            f"{path.name} has unknown columns: {', '.join(map(repr, unknown))}; allowed: {', '.join(COLUMNS)}. "
+            f"{name} has unknown columns: {', '.join(map(repr, unknown))}; allowed: {', '.join(COLUMNS)}. "
             "Rename or drop them, or let `python -m medi_core data import` do so"
         )
     if "path" not in frame.columns:
-        raise ManifestError(f"{path.name} has no column 'path'; it names the image of each row")
+        raise ManifestError(f"{name} has no column 'path'; it names the image of each row")
     if frame.empty:
-        raise ManifestError(f"{path.name} has no rows")
-    frame = frame.reindex(columns=COLUMNS)
+        raise ManifestError(f"{name} has no rows")
+    frame = frame.reset_index(drop=True).reindex(columns=COLUMNS)
     faults = list(_convert_numbers(frame))
     for column in set(COLUMNS) - set(NUMERIC):
-        text = frame[column].astype(object)
-        frame[column] = text.where(text.notna() & (text != ""), None)
-    folder = path.resolve().parent
-    frame["path"] = [str(folder / p) if p else None for p in frame["path"]]
+        frame[column] = _clean_text(frame[column])
+    # normalised, so that a/../b.png and b.png are one image
+    frame["path"] = pd.Series([os.path.normpath(folder / p) if p else None for p in frame["path"]], dtype=object)
     faults += list(_faults(frame))
     if faults:
-        raise ManifestError(f"{path.name} cannot be used: " + "; ".join(faults))
+        raise ManifestError(f"{name} cannot be used: " + "; ".join(faults))
     return frame
 
 
@@ -73,20 +88,35 @@ def write_manifest(frame: pd.DataFrame, path: str | Path) -> None:
             out.to_parquet(path, index=False)
         else:
             out.to_csv(path, index=False)
+    except ImportError as error:
+        raise ManifestError(f"{path.name}: {NO_PARQUET}") from error
     except OSError as error:
         raise StorageError(f"could not write {path}: {error.strerror or error}") from error
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
+    """Any `.csv` (all cells text, empty ones "") or `.parquet` file, unchecked."""
     if not path.is_file():
         raise ManifestError(f"manifest {path} does not exist")
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
         # utf-8-sig: spreadsheets write a byte order mark that would hide the first column
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (ValueError, OSError, pd.errors.ParserError) as error:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except ImportError as error:
+        raise ManifestError(f"{path.name}: {NO_PARQUET}") from error
+    except (ValueError, OSError) as error:
         raise ManifestError(f"{path.name} cannot be read as a table: {error}; save it as UTF-8 CSV") from error
+    if not isinstance(frame.index, pd.RangeIndex):
+        # pandas would take the first column for row names and shift all others
+        raise ManifestError(f"{path.name} has more cells in a row than in its header; remove the surplus commas")
+    return frame
+
+
+def _clean_text(given: pd.Series) -> pd.Series:
+    """Stripped text, `None` where empty; whatever the dtype (pandas 2 and 3 differ in it)."""
+    text = given.astype(object).where(given.notna(), "").astype(str).str.strip().astype(object)
+    return text.where(text != "", None)
 
 
 def _convert_numbers(frame: pd.DataFrame) -> Iterable[str]:
@@ -105,7 +135,7 @@ def _faults(frame: pd.DataFrame) -> Iterable[str]:
     if no_path.any():
         yield f"path is empty, {_rows(no_path)}"
     exists = {p: Path(p).is_file() for p in frame["path"].dropna().unique()}
-    missing = ~no_path & ~frame["path"].map(exists).fillna(False).astype(bool)
+    missing = ~no_path & ~frame["path"].isin([p for p, is_file in exists.items() if is_file])
     if missing.any():
         yield f"file not found, {_rows(missing, frame['path'])}"
     half = frame["x"].isna() != frame["y"].isna()
@@ -123,13 +153,13 @@ def _faults(frame: pd.DataFrame) -> Iterable[str]:
 
 def _split_faults(frame: pd.DataFrame) -> Iterable[str]:
     """Patients, and unsplit regions, must not straddle splits."""
-    for column, noun in (("patient_id", "patient"), ("path", "image")):
+    for column, noun in (("patient_id", "a patient"), ("path", "an image")):
         known = frame.dropna(subset=[column, "split"])
         num_splits = known.groupby(column)["split"].nunique()
         mixed = num_splits.index[num_splits > 1]
         if len(mixed):
-            rows = frame[column].isin(mixed)
-            yield f"a {noun} must be in one split only, but {', '.join(map(str, mixed[:3]))} is in several, {_rows(rows)}"
+            rows, some = frame[column].isin(mixed), ", ".join(map(str, mixed[:3]))
+            yield f"{noun} must be in one split only, but {some} is in several, {_rows(rows)}"
 
 
 def _rows(mask: pd.Series, given: pd.Series | None = None) -> str:

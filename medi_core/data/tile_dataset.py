@@ -4,6 +4,7 @@ Tile number i of a run is a function of (seed, i) alone: it does not depend on b
 process, so an interrupted training resumes exactly without any saved random state.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pandas as pd
 import torch
 from PIL import Image, UnidentifiedImageError
 
+from medi_core.data.manifest import ROWS_SHOWN
 from medi_core.errors import ManifestError
 from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary, build_vocabulary
@@ -97,6 +99,9 @@ class RandomTileDataset(torch.utils.data.Dataset):
     Args:
         manifest: rows of one split, as `read_manifest` gives them; rows that share a path are one region.
         regions: path → image, uint8 `(H, W, 3)`, at least `side_px` a side.
+
+    Raises:
+        ManifestError: regions smaller than a tile; one message with their sizes.
     """
 
     def __init__(
@@ -110,6 +115,7 @@ class RandomTileDataset(torch.utils.data.Dataset):
         self.config, self.vocabulary, self.side_px = config, vocabulary, side_px
         rows = manifest.drop_duplicates("path").reset_index(drop=True)
         self._images = [regions[path] for path in rows["path"]]
+        _require_side(rows["path"], self._images, side_px)
         self._ids = np.array(
             [vocabulary.encode(record_of(row, vocabulary)) for _, row in rows.iterrows()], dtype=np.int64
         )
@@ -151,3 +157,17 @@ class RandomTileDataset(torch.utils.data.Dataset):
         cell_area = area.groupby(cell).transform("sum")
         weight = area / cell_area * cell_area**self.config.temperature
         return (weight / weight.sum()).to_numpy()
+
+
+def _require_side(paths: Iterable[str], images: Iterable[np.ndarray], side_px: int) -> None:
+    small = [
+        f"{path} ({image.shape[1]}×{image.shape[0]} px)"
+        for path, image in zip(paths, images, strict=True)
+        if min(image.shape[:2]) < side_px
+    ]
+    if small:
+        more = f" … ({len(small)} in all)" if len(small) > ROWS_SHOWN else ""
+        raise ManifestError(
+            f"a tile needs at least {side_px} px a side, but smaller are: {', '.join(small[:ROWS_SHOWN])}{more}; "
+            "leave these rows out"
+        )

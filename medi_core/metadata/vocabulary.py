@@ -6,6 +6,7 @@ controls from it and nothing about a value is ever looked up in a CSV at samplin
 
 import bisect
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -84,13 +85,27 @@ class Vocabulary:
         )
 
     def decode(self, ids: Sequence[int]) -> MetadataRecord:
-        """The inverse of `encode`."""
-        return MetadataRecord(
-            **{name: self.values[name][i] for name, i in zip(self.values, ids, strict=True) if i != self.null_id(name)}
-        )
+        """The inverse of `encode`.
+
+        Raises:
+            UnknownValueError: an id that no value of this checkpoint has.
+        """
+        values = {}
+        for name, i in zip(self.values, ids, strict=True):
+            if not 0 <= i <= self.null_id(name):  # a negative id would count from the end
+                raise UnknownValueError(f"{name} has no id {i}; ids go from 0 to {self.null_id(name)}, the null id")
+            if i != self.null_id(name):
+                values[name] = self.values[name][i]
+        return MetadataRecord(**values)
 
     def bin_of(self, attribute: str, number: float) -> str:
-        """The bin "1" … "n" into which a number of a binned attribute falls."""
+        """The bin "1" … "n" into which a number of a binned attribute falls.
+
+        Raises:
+            UnknownValueError: NaN, which falls nowhere (e.g. the stain of a tile without tissue).
+        """
+        if math.isnan(number):
+            raise UnknownValueError(f"{attribute} is not known (NaN), so it has no bin; leave it unset")
         return str(bisect.bisect_right(self.bin_edges[attribute], number) + 1)
 
     def label(self, attribute: str, value: str) -> str:
@@ -98,6 +113,8 @@ class Vocabulary:
         if attribute not in self.bin_edges:
             return display_name(value)
         edges, i = self.bin_edges[attribute], int(value) - 1
+        if not edges:  # all numbers of the training set were alike, or none was recorded
+            return value
         if i == 0:
             return f"{value} (below {edges[0]:.2f})"
         if i == len(edges):
@@ -115,7 +132,8 @@ class Vocabulary:
         return Support(*self._totals())
 
     def _totals(self) -> tuple[int, int]:
-        by_value = self.support.get("cancer_type", {}).values()
+        tables = (self.support.get(name) for name in ("cancer_type", "center", *self.support))
+        by_value = next(filter(None, tables), {}).values()
         return sum(s.num_tiles for s in by_value), sum(s.num_patients for s in by_value)
 
     def _id_of(self, attribute: str, value: str) -> int:
@@ -132,6 +150,7 @@ class Vocabulary:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON, the inverse of `from_dict`."""
         return {
+            "attributes": list(self.values),  # the order: configs are written with sorted keys
             "values": {k: list(v) for k, v in self.values.items()},
             "bin_edges": {k: list(v) for k, v in self.bin_edges.items()},
             "support": {
@@ -144,7 +163,7 @@ class Vocabulary:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Vocabulary":
         return cls(
-            values={k: tuple(v) for k, v in plain["values"].items()},
+            values={name: tuple(plain["values"][name]) for name in plain["attributes"]},
             bin_edges={k: tuple(v) for k, v in plain["bin_edges"].items()},
             support={
                 name: {value: Support(*s) for value, s in by_value.items()}
@@ -200,12 +219,12 @@ def build_vocabulary(
 
 
 def quantile_edges(numbers: Sequence[float], num_bins: int) -> tuple[float, ...]:
-    """Inner edges of `num_bins` equally filled bins (fewer if many numbers are equal)."""
+    """Inner edges of `num_bins` equally filled bins; fewer if many numbers are equal, so that none is empty."""
     ordered = sorted(numbers)
     if not ordered:
         return ()
-    edges = (ordered[min(len(ordered) - 1, len(ordered) * i // num_bins)] for i in range(1, num_bins))
-    return tuple(sorted({round(float(edge), 6) for edge in edges}))
+    edges = {round(float(ordered[len(ordered) * i // num_bins]), 6) for i in range(1, num_bins)}
+    return tuple(sorted(edge for edge in edges if edge > ordered[0]))
 
 
 def _support_by_key(keys: Sequence[str | None], patients: Sequence[str | None]) -> dict[str, Support]:
