@@ -7,22 +7,23 @@ carries the vocabulary: nothing outside the folder is needed to use it.
 import copy
 import hashlib
 import json
-import os
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from diffusers.utils import logging as diffusers_logging
+from safetensors import SafetensorError
 
-from medi_core.errors import CheckpointError, StorageError
+from medi_core.checkpoint_checks import COMPONENTS, check_checkpoint, read_json
+from medi_core.errors import CheckpointError
 from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.pipelines.medi_pipeline import MediPipeline
+from medi_core.storage import PREVIOUS, TEMPORARY, present_folder, replaced_folder
 
 MAX_SHARD_SIZE = "9MB"
-PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-COMPONENTS = ("denoiser", "metadata_embedder")
 TRAINING_CONFIG = "training_config.json"
 
 
@@ -48,40 +49,41 @@ class Checkpoint:
     @property
     def training_config(self) -> dict[str, Any]:
         path = self.folder / TRAINING_CONFIG
-        return json.loads(path.read_text()) if path.exists() else {}
+        return read_json(path) if path.exists() else {}
 
     @property
     def model_card(self) -> str:
         path = self.folder / "README.md"
-        return path.read_text() if path.exists() else ""
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
 def list_checkpoints(root: Path) -> list[str]:
     """Names of the checkpoints in a folder."""
-    return sorted(path.parent.name for path in root.glob("*/model_index.json"))
+    folders = (path.parent for path in root.glob("*/model_index.json"))
+    return sorted({folder.name.removesuffix(PREVIOUS) for folder in folders if folder.suffix != TEMPORARY})
 
 
-def save_checkpoint(pipeline: MediPipeline, folder: Path, training_config: dict[str, Any]) -> None:
-    """Write weights as bfloat16 in shards below 10 MB, whole or not at all."""
-    temporary = folder.with_name(folder.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    half = MediPipeline(
-        copy.deepcopy(pipeline.denoiser).to(torch.bfloat16),
-        copy.deepcopy(pipeline.metadata_embedder).to(torch.bfloat16),
-        pipeline.scheduler,
-    )
-    try:
-        for component in COMPONENTS:
-            getattr(half, component).save_pretrained(temporary / component, max_shard_size=MAX_SHARD_SIZE)
-        half.scheduler.save_pretrained(temporary / "scheduler")
-        half.save_config(temporary)
-        (temporary / TRAINING_CONFIG).write_text(json.dumps(training_config, indent=2) + "\n")
-        if (folder / "README.md").exists():
-            shutil.copy(folder / "README.md", temporary)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(temporary, folder)
-    except OSError as error:
-        raise StorageError(f"could not write the checkpoint to {folder}: {error.strerror or error}") from error
+def save_checkpoint(
+    pipeline: MediPipeline, folder: Path, training_config: dict[str, Any], model_card: str | None = None
+) -> None:
+    """Write weights as bfloat16 in shards below 10 MB, whole or not at all.
+
+    Args:
+        training_config: plain JSON, for `training_config.json`.
+        model_card: Markdown, for `README.md`.
+
+    Raises:
+        StorageError: e.g. the disk is full; a checkpoint already there is as it was.
+    """
+    with replaced_folder(folder) as new, _quiet_diffusers():
+        for name in COMPONENTS:
+            half = copy.deepcopy(getattr(pipeline, name)).to(torch.bfloat16)
+            half.save_pretrained(new / name, max_shard_size=MAX_SHARD_SIZE)
+        pipeline.scheduler.save_pretrained(new / "scheduler")
+        pipeline.save_config(new)
+        (new / TRAINING_CONFIG).write_text(json.dumps(training_config, indent=2) + "\n", encoding="utf-8")
+        if model_card is not None:
+            (new / "README.md").write_text(model_card, encoding="utf-8")
 
 
 def load_checkpoint(name: str, root: Path, device: torch.device, dtype: torch.dtype) -> Checkpoint:
@@ -94,33 +96,39 @@ def load_checkpoint(name: str, root: Path, device: torch.device, dtype: torch.dt
         CheckpointError: unknown, incomplete, damaged, pickled or inconsistent; nothing is loaded.
     """
     folder = find_checkpoint(name, root)
-    _refuse_pickles(folder)
-    _check_shards(folder)
-    try:
-        pipeline = MediPipeline.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise CheckpointError(
-            f"checkpoint {name!r} is inconsistent: {_first_line(error)}; fetch it again or choose another"
-        ) from error
-    _check_vocabulary(name, pipeline)
-    pipeline.to(device)
+    with _quiet_diffusers():
+        check_checkpoint(folder)
+        try:
+            pipeline = MediPipeline.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            raise CheckpointError(
+                f"checkpoint {name!r} is inconsistent: {_first_line(error)}; fetch it again or choose another"
+            ) from error
+        pipeline.to(device)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.denoiser.to(memory_format=torch.channels_last).eval()
-    return Checkpoint(folder.name, _digest(folder), folder, pipeline)
+    is_local = _find_local(name, root) is not None
+    return Checkpoint(folder.name.removesuffix(PREVIOUS) if is_local else name, _digest(folder), folder, pipeline)
 
 
 def find_checkpoint(name: str, root: Path) -> Path:
     """The local folder of a checkpoint, fetched from the hub if `name` is a hub id."""
-    for folder in (root / name, Path(name)):
-        if (folder / "model_index.json").is_file():
-            return folder.resolve()
-    if name.count("/") == 1 and not Path(name).exists():
+    if folder := _find_local(name, root):
+        return folder
+    if name.count("/") == 1 and not (root / name).exists() and not Path(name).exists():
         return _download(name)
     known = ", ".join(list_checkpoints(root)) or "none"
     raise CheckpointError(
         f"checkpoint {name!r} was not found in {root}; known: {known}. "
         "Give one of these, the path of a checkpoint folder, or a hub id owner/name"
     )
+
+
+def _find_local(name: str, root: Path) -> Path | None:
+    for folder in map(present_folder, (root / name, Path(name))):
+        if (folder / "model_index.json").is_file():
+            return folder.resolve()
+    return None
 
 
 def _download(hub_id: str) -> Path:
@@ -135,58 +143,18 @@ def _download(hub_id: str) -> Path:
         ) from error
 
 
-def _refuse_pickles(folder: Path) -> None:
-    pickles = sorted(p.name for p in folder.rglob("*") if p.suffix in PICKLE_SUFFIXES)
-    if pickles:
-        raise CheckpointError(
-            f"{folder.name} holds pickled weights ({', '.join(pickles)}), which can run code when loaded; "
-            "only safetensors are read: convert them, and delete the pickles"
-        )
-
-
-def _check_shards(folder: Path) -> None:
-    """Every shard is there and its length is what its header says."""
-    for component in COMPONENTS:
-        shards = {path.name for path in (folder / component).glob("*.safetensors")}
-        for index in (folder / component).glob("*.safetensors.index.json"):
-            shards |= set(_read_json(index).get("weight_map", {}).values())
-        if not shards:
-            raise CheckpointError(
-                f"{folder.name}/{component} holds no weights (*.safetensors); fetch the checkpoint again"
-            )
-        for shard in sorted(shards):
-            path = folder / component / shard
-            if not path.is_file():
-                raise CheckpointError(f"{folder.name}/{component}/{shard} is missing; fetch the checkpoint again")
-            try:
-                with safe_open(path, framework="pt"):
-                    pass
-            except (SafetensorError, OSError) as error:
-                raise CheckpointError(
-                    f"{folder.name}/{component}/{shard} is damaged or no safetensors file ({error}); "
-                    "fetch the checkpoint again"
-                ) from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
+@contextmanager
+def _quiet_diffusers() -> Iterator[None]:
+    """No progress bars and remarks of diffusers on a user's terminal; ours name the file."""
+    verbosity, has_bars = diffusers_logging.get_verbosity(), diffusers_logging.is_progress_bar_enabled()
+    diffusers_logging.set_verbosity_error()
+    diffusers_logging.disable_progress_bar()
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path.parent.name}/{path.name} is damaged: {error}; fetch the checkpoint again"
-        ) from error
-
-
-def _check_vocabulary(name: str, pipeline: MediPipeline) -> None:
-    """Each embedding table must have one row a value, and the null row."""
-    embedder = pipeline.metadata_embedder
-    for attribute, table in zip(embedder.vocabulary.attributes, embedder.tables, strict=True):
-        expected = len(embedder.vocabulary.values[attribute]) + 1
-        if table.num_embeddings != expected or any(p.is_meta for p in table.parameters()):
-            raise CheckpointError(
-                f"checkpoint {name!r}: the vocabulary has {expected - 1} values of {attribute}, "
-                f"the weights have {table.num_embeddings - 1}; they do not belong together"
-            )
+        yield
+    finally:
+        diffusers_logging.set_verbosity(verbosity)
+        if has_bars:
+            diffusers_logging.enable_progress_bar()
 
 
 def _digest(folder: Path) -> str:

@@ -5,8 +5,11 @@ Exit code 2 and one line on bad input; `--json` where a program would read the a
 
 import argparse
 import json
+import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +23,20 @@ from medi_core.settings import Settings
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     flags = _build_parser().parse_args(arguments)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # a user reads our one line, not the remarks of libraries
     try:
         answer = flags.run(flags)
+        text = json.dumps(answer, indent=2, ensure_ascii=False, allow_nan=False) if flags.json else flags.text(answer)
+        print(text, flush=True)
     except MediError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except BrokenPipeError:
-        return 0
-    if answer is not None:
-        print(json.dumps(answer, indent=2, ensure_ascii=False) if flags.json else flags.text(answer))
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader left, e.g. `… | head`; the flush at exit must not fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -121,6 +129,8 @@ def data_import(flags: argparse.Namespace) -> dict[str, Any]:
     from medi_core.data.import_webdataset import import_webdataset
     from medi_core.data.manifest import write_manifest
 
+    if flags.kind != "webdataset" and len(flags.source) > 1:
+        raise InvalidRequestError(f"{flags.kind} takes one source, given {len(flags.source)}")
     dropped: tuple[str, ...] = ()
     if flags.kind == "tcga-ut":
         frame = import_tcga_ut(flags.source[0], levels=(flags.level,), seed=flags.seed)
@@ -144,24 +154,20 @@ def train_diffusion(flags: argparse.Namespace) -> dict[str, Any]:
     from medi_core.training.run import run_training
     from medi_core.training.train_diffusion import DiffusionTrainingConfig
 
-    overrides = {"attributes": tuple(flags.attributes.split(","))} if flags.attributes else {}
-    for name in ("global_batch", "num_steps", "decay_steps", "learning_rate", "seed"):
-        if getattr(flags, name) is not None:
-            overrides[name] = getattr(flags, name)
-    widths = {"block_out_channels": tuple(map(int, flags.widths.split(",")))} if flags.widths else {}
+    if flags.workers < 0:
+        raise InvalidRequestError(f"--workers {flags.workers}: it must be 0 or more")
+    fields = DiffusionTrainingConfig.__dataclass_fields__
+    overrides = {name: value for name, value in vars(flags).items() if name in fields and value is not None}
 
     def on_step(step) -> None:
         if step.step % 20 == 0 and not flags.json:
-            print(
-                f"step {step.step}  loss {step.loss:.4f}  lr {step.learning_rate:.2e}  "
-                f"{step.tiles_per_second:.1f} tiles/s",
-                flush=True,
-            )
+            rate = f"{step.tiles_per_second:.1f} tiles/s"
+            print(f"step {step.step}  loss {step.loss:.4f}  lr {step.learning_rate:.2e}  {rate}", flush=True)
 
     step = run_training(
         flags.manifest,
         flags.out,
-        DiffusionTrainingConfig(**overrides, **widths),
+        DiffusionTrainingConfig(**overrides),
         minutes=flags.minutes,
         save_every_minutes=flags.save_every,
         compile_model=flags.compile,
@@ -176,9 +182,7 @@ def train_diffusion(flags: argparse.Namespace) -> dict[str, Any]:
 
 
 def _settings(flags: argparse.Namespace) -> Settings:
-    return Settings.from_environment(
-        checkpoint=flags.checkpoint, device=getattr(flags, "device", None), dtype=getattr(flags, "dtype", None)
-    )
+    return Settings.from_environment(checkpoint=flags.checkpoint, device=flags.device, dtype=flags.dtype)
 
 
 def _record(flags: argparse.Namespace) -> MetadataRecord:
@@ -192,32 +196,44 @@ def _attribute_guidance(pairs: Sequence[str]) -> tuple[tuple[str, float], ...]:
         raise InvalidRequestError(f"--guide {' '.join(pairs)}: write ATTRIBUTE=SCALE, e.g. center=2") from error
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    widths = tuple(map(int, text.split(",")))
+    if min(widths) < 1:
+        raise ValueError(text)  # argparse names flag and value
+    return widths
+
+
 def _mapping(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         if "=" not in pair:
             raise InvalidRequestError(f"{pair!r}: write NAME=VALUE")
-    return dict(pair.split("=", 1) for pair in pairs)
+    mapping = dict(pair.split("=", 1) for pair in pairs)
+    if len(mapping) < len(pairs):
+        raise InvalidRequestError(f"{' '.join(pairs)}: give each name once")
+    return mapping
 
 
 def _generate_into(flags: argparse.Namespace, request) -> dict[str, Any]:
     from medi_core.bootstrap import build_services
-    from medi_core.data.tile_files import TileFile, write_tile_folder
+    from medi_core.services.export import generate_into
 
     service = build_services(_settings(flags)).generation
 
-    def show(progress) -> None:
+    def show(done: float, total: int) -> None:
         if not flags.json and sys.stderr.isatty():
-            print(f"\r{progress.done}/{progress.total} steps", end="", file=sys.stderr, flush=True)
+            end = "\n" if done == total else ""
+            print(f"\r{done:.1f} of {total} tiles", end=end, file=sys.stderr, flush=True)
 
-    tiles = service.generate(request, show)
-    files = [TileFile(f"{tile.id}.png", tile.image, tile.provenance(), tile.hematoxylin, tile.eosin) for tile in tiles]
-    manifest = write_tile_folder(files, flags.out)
-    measured = [{"seed": t.seed, "hematoxylin": t.hematoxylin, "eosin": t.eosin} for t in tiles]
+    export = generate_into(service, request, flags.out, show)
     return {
         "checkpoint": service.checkpoint.id,
         "support": service.vocabulary.support_of(request.record).describe(),
-        "manifest": str(manifest),
-        "tiles": [{"file": file.name} | facts for file, facts in zip(files, measured, strict=True)],
+        "manifest": str(export.manifest),
+        "tiles": [asdict(tile) for tile in export.tiles],
     }
 
 
@@ -321,9 +337,9 @@ def _add_training(commands) -> None:
     command.add_argument("--global-batch", type=int, help="tiles a step over all processes")
     command.add_argument("--learning-rate", type=float)
     command.add_argument("--seed", type=int)
-    command.add_argument("--attributes", help="comma-separated; default: those of the shipped checkpoint")
-    command.add_argument("--widths", help="U-Net widths, e.g. 96,192,288")
-    command.add_argument("--precision", choices=("no", "bf16", "fp16"), default="bf16")
+    command.add_argument("--attributes", type=_names, help="comma-separated; default: those of the shipped checkpoint")
+    command.add_argument("--widths", type=_widths, dest="block_out_channels", help="U-Net widths, e.g. 96,192,288")
+    command.add_argument("--precision", choices=("no", "bf16"), default="bf16")
     command.add_argument("--compile", action="store_true", help="torch.compile: slow start, faster steps")
     command.add_argument("--workers", type=int, default=1, help="loader processes")
     command.add_argument("--save-every", type=float, default=5.0, help="minutes between saves")

@@ -1,7 +1,7 @@
 """Where things are and what they run on. From flags and environment, nothing else."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -9,20 +9,23 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Settings:
-    """Start-up settings, the same for the app and the CLI."""
+    """Start-up settings, the same for the app and the CLI. In the environment: MEDI_CHECKPOINT, MEDI_DEVICE, …"""
 
     checkpoint: str = "medi-128"
-    """A name below `checkpoints_dir`, a folder or a hub id. Environment: MEDI_CHECKPOINT."""
+    """A name below `checkpoints_dir`, a folder or a hub id."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps. Environment: MEDI_DEVICE."""
+    """auto, cpu, cuda, cuda:1, mps."""
     dtype: str = "auto"
     """auto, float32, bfloat16 or float16; auto takes what is fast and exact enough on the device."""
     checkpoints_dir: Path = PROJECT_ROOT / "checkpoints"
+    """Where checkpoints are looked up by name."""
     assets_dir: Path = PROJECT_ROOT / "assets"
+    """Holds the welcome tiles, in `welcome/`."""
 
     @classmethod
-    def from_environment(cls, **flags: str | None) -> "Settings":
-        """Flags win over the environment, the environment over the defaults; `None` = not given."""
-        environment = {name: os.environ.get(f"MEDI_{name.upper()}") for name in ("checkpoint", "device", "dtype")}
-        chosen = {name: flags.get(name) or value for name, value in environment.items()}
-        return cls(**{name: value for name, value in chosen.items() if value})
+    def from_environment(cls, **flags: str | Path | None) -> "Settings":
+        """Flags win over the environment, the environment over the defaults; `None` and "" = not given."""
+        environment = {field.name: os.environ.get(f"MEDI_{field.name.upper()}") for field in fields(cls)}
+        given = environment | {name: value for name, value in flags.items() if value}
+        kind = {field.name: type(field.default) for field in fields(cls)}
+        return cls(**{name: kind[name](value) for name, value in given.items() if value})

@@ -1,5 +1,6 @@
 """Fixtures that several areas share: a toy vocabulary, a toy manifest and a pipeline that samples in no time."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -41,6 +42,7 @@ def toy_vocabulary() -> Vocabulary:
             "Lung_adenocarcinoma @ Lyon": Support(2, 1),
             "Lung_adenocarcinoma @ Rome": Support(12, 4),
         },
+        total=Support(74, 13),
     )
 
 
@@ -103,3 +105,13 @@ def tiny_checkpoint(tmp_path: Path, tiny_pipeline: MediPipeline) -> Path:
 def tiny_services(tiny_checkpoint: Path, tmp_path: Path) -> Services:
     """All services around the tiny checkpoint, on the CPU in float32; assets are a folder of the test."""
     return build_services(Settings("tiny", "cpu", "float32", tiny_checkpoint.parent, tmp_path / "assets"))
+
+
+@pytest.fixture
+def fresh_accelerator() -> Iterator[None]:
+    """accelerate keeps its settings for the life of a process; a test that trains must not leave them behind."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)

@@ -5,26 +5,31 @@ Knows neither models nor services: a tile is an image and a mapping of plain fac
 
 import io
 import json
+import os
+import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin
 
-from medi_core.data.manifest import COLUMNS, write_manifest
-from medi_core.errors import InvalidImageError, StorageError
+from medi_core.data.manifest import COLUMNS, read_manifest, write_manifest
+from medi_core.errors import InvalidImageError, ManifestError, StorageError
 from medi_core.metadata.schema import ATTRIBUTE
+from medi_core.storage import translate_write_errors
 
 PNG_KEY = "medi"
 NOTICE = "Synthetic image made by a diffusion model. For research only, not for diagnosis."
 LICENCE = "CC BY-NC-SA 4.0"
 MANIFEST_NAME = "manifest.csv"
 MAX_UPLOAD_BYTES = 10_000_000
-MAX_UPLOAD_SIDE_PX = 20_000
+MAX_UPLOAD_PX = 2**26
+"""By its header: a small file can announce gigabytes of pixels. Pillow warns from 1.3 times as many."""
 UPLOAD_FORMATS = ("PNG", "JPEG", "TIFF")
 
 
@@ -67,28 +72,63 @@ def png_text(provenance: Mapping[str, Any]) -> dict[str, str]:
 
 
 def read_provenance(png: bytes) -> dict[str, Any] | None:
-    """What `encode_png` wrote, or `None` for any other image."""
-    with Image.open(io.BytesIO(png)) as image:
-        text = getattr(image, "text", {})
-    return json.loads(text[PNG_KEY]) if PNG_KEY in text else None
+    """What `encode_png` wrote, or `None` for any other, or a damaged, file."""
+    try:
+        with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+            image.load()  # the text of half an image is worth nothing
+            provenance = json.loads(image.text[PNG_KEY])
+    except Exception:  # whatever a damaged file makes Pillow raise
+        return None
+    return provenance if isinstance(provenance, dict) else None
+
+
+def open_tile_folder(folder: Path) -> pd.DataFrame | None:
+    """Make a folder, or see that tiles can be added to it; returns the rows of the manifest already in it.
+
+    Raises:
+        StorageError: it cannot be made, or what is there as `manifest.csv` is none.
+    """
+    with translate_write_errors(str(folder)):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    if not (folder / MANIFEST_NAME).exists():
+        return None
+    try:
+        return read_manifest(folder / MANIFEST_NAME)
+    except ManifestError as error:
+        raise StorageError(f"{folder} holds a manifest that tiles cannot be added to: {error}") from error
 
 
 def write_tile_folder(tiles: Sequence[TileFile], folder: Path) -> Path:
-    """PNGs and `manifest.csv`; returns the manifest's path.
+    """PNGs, and a row each in `manifest.csv`, beside the rows already in it; returns the manifest's path.
 
     Raises:
-        StorageError: the folder cannot be written, e.g. because the disk is full.
+        StorageError: the folder cannot be written, e.g. because the disk is full. Files there are whole.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()  # as the manifest will be read
+    present = open_tile_folder(folder)
+    frame = _manifest(tiles, folder)
+    if present is not None:
+        kept = present[~present["path"].isin(frame["path"])].dropna(axis="columns", how="all")
+        frame = pd.concat([kept, frame], ignore_index=True)
+    with translate_write_errors(str(folder)):
         for tile in tiles:
-            (folder / tile.name).write_bytes(encode_png(tile.image, tile.provenance))
-    except OSError as error:
-        raise StorageError(
-            f"could not write to {folder}: {error.strerror or error}; free space or give another folder"
-        ) from error
-    write_manifest(_manifest(tiles, folder), folder / MANIFEST_NAME)
+            with _whole_file(folder / tile.name) as unfinished:
+                unfinished.write_bytes(encode_png(tile.image, tile.provenance))
+        with _whole_file(folder / MANIFEST_NAME) as unfinished:
+            write_manifest(frame, unfinished)
     return folder / MANIFEST_NAME
+
+
+@contextmanager
+def _whole_file(path: Path) -> Iterator[Path]:
+    """Where to write; it takes the name `path` when all is written."""
+    unfinished = path.with_name(f".{path.name}.part")
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def encode_zip(tiles: Sequence[TileFile], extra: Mapping[str, bytes]) -> bytes:
@@ -114,18 +154,25 @@ def read_upload(path: str | Path) -> np.ndarray:
         InvalidImageError: too large, too small, damaged or of another type.
     """
     path = Path(path)
+    if not path.is_file():
+        raise InvalidImageError(f"there is no file {path}")
     size = path.stat().st_size
     if size > MAX_UPLOAD_BYTES:
         raise InvalidImageError(f"the file has {size / 1e6:.1f} MB; at most {MAX_UPLOAD_BYTES / 1e6:.0f} MB are read")
     try:
         with Image.open(path, formats=UPLOAD_FORMATS) as image:
-            if max(image.size) > MAX_UPLOAD_SIDE_PX:
-                raise InvalidImageError(f"the image is {image.width}×{image.height} px; cut out a tile first")
-            return crop_to_multiple(np.asarray(_centre(image).convert("RGB")))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
+            if image.width * image.height > MAX_UPLOAD_PX:
+                raise Image.DecompressionBombError(f"{image.width}×{image.height} px")
+            tile = np.asarray(_to_rgb(_centre(image)))
+    except Image.DecompressionBombError as error:
         raise InvalidImageError(
-            f"the file is not a readable image of type {', '.join(UPLOAD_FORMATS)}; save the tile as PNG"
+            f"the image has more than {MAX_UPLOAD_PX / 1e6:.0f} million pixels; cut out a tile first"
         ) from error
+    except Exception as error:  # whatever a damaged file makes Pillow raise, the file is at fault
+        raise InvalidImageError(
+            f"the file is not a readable image of type {', '.join(UPLOAD_FORMATS)}; save the tile as 8-bit PNG"
+        ) from error
+    return crop_to_multiple(tile)
 
 
 def crop_to_multiple(image: np.ndarray, multiple_px: int = 32, max_px: int = 512) -> np.ndarray:
@@ -137,6 +184,18 @@ def crop_to_multiple(image: np.ndarray, multiple_px: int = 32, max_px: int = 512
         )
     top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
     return np.ascontiguousarray(image[top : top + height, left : left + width])
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode as 8-bit RGB."""
+    if image.mode.startswith("I;16"):  # Pillow would clip these at 255, not scale them
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError("32 bits a pixel: which of them is white, nobody knows")
+    if image.has_transparency_data:  # where a slide is cut out, it is empty glass, not black
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
 
 
 def _centre(image: Image.Image, side_px: int = 512) -> Image.Image:

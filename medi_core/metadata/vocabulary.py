@@ -53,6 +53,8 @@ class Vocabulary:
     """Attribute → value → support."""
     pair_support: dict[str, Support] = field(default_factory=dict)
     """`<cancer_type> @ <center>` → support; an absent pair was never seen."""
+    total: Support = field(default_factory=Support)
+    """All training tiles and patients. No sum gives it: a patient may have tiles of two cancer types."""
 
     def __post_init__(self) -> None:
         for name, values in self.values.items():
@@ -128,13 +130,7 @@ class Vocabulary:
         for name in ("cancer_type", "center"):
             if value := getattr(record, name):
                 return self.support.get(name, {}).get(value, Support())
-        # every tile has an id in each column or the null id, so no single attribute gives the total
-        return Support(*self._totals())
-
-    def _totals(self) -> tuple[int, int]:
-        tables = (self.support.get(name) for name in ("cancer_type", "center", *self.support))
-        by_value = next(filter(None, tables), {}).values()
-        return sum(s.num_tiles for s in by_value), sum(s.num_patients for s in by_value)
+        return self.total
 
     def _id_of(self, attribute: str, value: str) -> int:
         values = self.values[attribute]
@@ -158,6 +154,7 @@ class Vocabulary:
                 for name, by_value in self.support.items()
             },
             "pair_support": {k: [s.num_tiles, s.num_patients] for k, s in self.pair_support.items()},
+            "total": [self.total.num_tiles, self.total.num_patients],
         }
 
     @classmethod
@@ -170,6 +167,7 @@ class Vocabulary:
                 for name, by_value in plain["support"].items()
             },
             pair_support={k: Support(*s) for k, s in plain["pair_support"].items()},
+            total=Support(*plain["total"]),
         )
 
 
@@ -215,6 +213,7 @@ def build_vocabulary(
         bin_edges=bin_edges,
         support={name: _support_by_key(column, patients) for name, column in columns.items()},
         pair_support=_support_by_key(pairs, patients),
+        total=Support(len(rows), len(set(filter(None, patients)))),
     )
 
 

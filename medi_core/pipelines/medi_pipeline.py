@@ -14,6 +14,7 @@ from medi_core.errors import InvalidRequestError
 from medi_core.models.denoiser import NUM_TRAIN_TIMESTEPS, Denoiser
 from medi_core.models.metadata_embedder import MetadataEmbedder
 from medi_core.pipelines.guidance import GuidanceTerm, active_terms, combine, drop_columns
+from medi_core.pipelines.schedulers import set_noise_levels
 from medi_core.pipelines.windows import predict_by_windows
 
 MAX_SIDE_PX = 512
@@ -87,8 +88,7 @@ class MediPipeline(DiffusionPipeline):
 
         # 3) denoise from σ = strength to 0. A scheduler holds state: each call has its own
         scheduler = type(self.scheduler).from_config(self.scheduler.config)
-        sigmas = np.linspace(strength, strength / num_inference_steps, num_inference_steps)
-        scheduler.set_timesteps(sigmas=sigmas, device=device)
+        set_noise_levels(scheduler, strength, num_inference_steps, device)
         for i, timestep in enumerate(scheduler.timesteps):
             sigma = float(timestep) / NUM_TRAIN_TIMESTEPS
             is_guided = guidance_interval[0] <= sigma <= guidance_interval[1]

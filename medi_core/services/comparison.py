@@ -30,6 +30,8 @@ class ComparisonRequest:
             raise InvalidRequestError(f"columns and rows both sweep {self.column_attribute}; choose two attributes")
         if not self.column_values or (self.row_attribute and not self.row_values):
             raise InvalidRequestError("choose at least one value to compare for the columns, and for the rows")
+        if self.row_values and not self.row_attribute:
+            raise InvalidRequestError(f"the rows list {', '.join(self.row_values)} but no attribute; choose one")
         num_cells = len(self.column_values) * max(1, len(self.row_values)) * len(self.base.seeds)
         if num_cells > MAX_CELLS:
             raise InvalidRequestError(
@@ -86,9 +88,10 @@ class ComparisonService:
         on_progress: Callable[[int, int], None] = lambda *_: None,
     ) -> list[GeneratedTile]:
         """The first seed of `start` on the way to `end`: one tile a weight, 0 = start, 1 = end."""
+        # made first, so that a wrong weight is refused before any waiting
+        requests = [replace(start, seeds=start.seeds[:1], other_record=end, other_weight=w) for w in weights]
         tiles = []
-        for weight in weights:
-            request = replace(start, seeds=start.seeds[:1], other_record=end, other_weight=weight)
+        for request in requests:
             tiles += self._generation.generate(request)
             on_progress(len(tiles), len(weights))
         return tiles

@@ -5,10 +5,12 @@ One checkpoint on one device, loaded once; every tab and the CLI share this serv
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from math import ceil
+from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.pipelines.guidance import GuidanceTerm
 from medi_core.pipelines.medi_pipeline import MAX_SIDE_PX, SIDE_MULTIPLE_PX, to_uint8
 from medi_core.services.streaming import stream
+from medi_core.services.zero_gpu import on_zero_gpu
 from medi_core.stain.separation import stain_strengths
 
 MAX_TILES = 10_000
@@ -53,19 +56,31 @@ class GenerationRequest:
     """… by this share, 0 to 1."""
 
     def __post_init__(self) -> None:
+        for record in filter(None, (self.record, self.other_record)):
+            for name, value in record.to_dict().items():
+                if not isinstance(value, str):
+                    raise InvalidRequestError(f"{name} = {value}: it must be text, also a bin, e.g. '1'")
         _check("number of tiles", len(self.seeds), 1, MAX_TILES)
         for seed in self.seeds:
-            _check("seed", seed, 0, MAX_SEED)
-        _check("steps", self.num_inference_steps, 1, MAX_STEPS)
+            _check("seed", seed, 0, MAX_SEED, Integral)
+        _check("steps", self.num_inference_steps, 1, MAX_STEPS, Integral)
         _check("guidance", self.guidance_scale, 0, MAX_GUIDANCE)
         for name, scale in self.attribute_guidance:
             _check(f"guidance of {name}", scale, 0, MAX_GUIDANCE)
+        names = [name for name, _ in self.attribute_guidance]
+        if len(set(names)) < len(names):
+            raise InvalidRequestError(f"guidance is given twice for an attribute ({', '.join(names)}); give each once")
         _check("strength", self.strength, 0.01, 1)
         _check("interpolation", self.other_weight, 0, 1)
+        if self.base_image is None and self.strength < 1:
+            raise InvalidRequestError(f"strength = {self.strength}: it needs an image to re-render")
+        if self.other_record is None and self.other_weight > 0:
+            raise InvalidRequestError(f"interpolation = {self.other_weight}: it needs a second condition")
         for side in self.side_px:
-            if side % SIDE_MULTIPLE_PX or not 0 < side <= MAX_SIDE_PX:
+            _check("side in px", side, SIDE_MULTIPLE_PX, MAX_SIDE_PX, Integral)
+            if side % SIDE_MULTIPLE_PX:
                 raise InvalidRequestError(
-                    f"side = {side} px: it must be a multiple of {SIDE_MULTIPLE_PX} from {SIDE_MULTIPLE_PX} "
+                    f"side in px = {side}: it must be a multiple of {SIDE_MULTIPLE_PX} from {SIDE_MULTIPLE_PX} "
                     f"to {MAX_SIDE_PX}"
                 )
 
@@ -102,20 +117,51 @@ class GeneratedTile:
         facts: dict[str, object] = {
             "origin": "synthetic",
             "checkpoint": self.checkpoint_id,
-            "seed": self.seed,
+            "seed": int(self.seed),
             "metadata": self.record.to_dict(),
-            "num_inference_steps": self.num_inference_steps,
-            "guidance_scale": self.guidance_scale,
+            "num_inference_steps": int(self.num_inference_steps),
+            "guidance_scale": float(self.guidance_scale),  # 2 and 2.0 are one request, and one id
             "height_px": self.image.shape[0],
             "width_px": self.image.shape[1],
         }
         if self.attribute_guidance:
-            facts["attribute_guidance"] = dict(self.attribute_guidance)
+            facts["attribute_guidance"] = {name: float(scale) for name, scale in self.attribute_guidance}
         if self.base_digest:
-            facts |= {"rerendered_from": self.base_digest, "strength": self.strength}
+            facts |= {"rerendered_from": self.base_digest, "strength": float(self.strength)}
         if self.other_record is not None:
-            facts |= {"interpolated_towards": self.other_record.to_dict(), "interpolation": self.other_weight}
+            facts |= {"interpolated_towards": self.other_record.to_dict(), "interpolation": float(self.other_weight)}
         return facts
+
+
+def request_from(provenance: Mapping[str, Any], base_image: np.ndarray | None = None) -> GenerationRequest:
+    """The request that makes a tile again with the checkpoint its provenance names.
+
+    Args:
+        provenance: what `GeneratedTile.provenance` gave and its PNG carries.
+        base_image: what a re-rendered tile was made from; provenance keeps only its digest.
+
+    Raises:
+        InvalidRequestError: not the provenance of a tile, or not its base image.
+    """
+    try:
+        digest, other = provenance.get("rerendered_from"), provenance.get("interpolated_towards")
+        request = GenerationRequest(
+            MetadataRecord(**provenance["metadata"]),
+            (provenance["seed"],),
+            provenance["num_inference_steps"],
+            provenance["guidance_scale"],
+            tuple(provenance.get("attribute_guidance", {}).items()),
+            (provenance["height_px"], provenance["width_px"]),
+            None if digest is None else base_image,
+            provenance.get("strength", 1.0) if base_image is not None else 1.0,
+            None if other is None else MetadataRecord(**other),
+            provenance.get("interpolation", 0.0),
+        )
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InvalidRequestError(f"this is not the provenance of a synthetic tile: {error!r}") from error
+    if digest is not None and (base_image is None or _digest(base_image) != digest):
+        raise InvalidRequestError(f"the tile was re-rendered from an image of digest {digest}; give that image")
+    return request
 
 
 @dataclass(frozen=True)
@@ -123,7 +169,7 @@ class GenerationProgress:
     """What a request reports while it runs; `tiles` is filled in the last one."""
 
     done: int
-    """Denoising steps done, over all tiles."""
+    """Denoising steps done, over all batches of tiles."""
     total: int
     previews: tuple[np.ndarray, ...] = field(default=(), repr=False)
     """Finished tiles, then the present estimates: uint8 `(H, W, 3)` each."""
@@ -135,8 +181,9 @@ class GenerationService:
 
     def __init__(self, checkpoint: Checkpoint, batch_size: int) -> None:
         self.checkpoint, self._batch_size = checkpoint, batch_size
-        self._lock = threading.Lock()
+        self._lock, self._cache_lock = threading.Lock(), threading.Lock()
         self._tiles: dict[str, GeneratedTile] = {}
+        self._on_device = on_zero_gpu(lambda request: stream(lambda emit: self._run(request, emit)))
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -156,18 +203,34 @@ class GenerationService:
 
     def stream(self, request: GenerationRequest) -> Iterator[GenerationProgress]:
         """The same, reporting each denoising step. Stop iterating to cancel."""
-        self._condition_ids(request.record)  # a wrong value is refused before any waiting
+        self.check(request)
+        for progress in self._on_device(request):
+            for tile in progress.tiles:  # here, not where they are made: that may be another process
+                self._remember(tile)
+            yield progress
+
+    def check(self, request: GenerationRequest) -> None:
+        """Refuse, before any waiting, what this checkpoint does not know.
+
+        Raises:
+            UnknownValueError: a value of a record.
+            InvalidRequestError: an attribute to guide by.
+        """
+        self._condition_ids(request.record)
+        if request.other_record is not None:
+            self._condition_ids(request.other_record)
         for attribute, _ in request.attribute_guidance:
             self._column(attribute)
-        yield from stream(lambda emit: self._run(request, emit))
 
     def find(self, tile_id: str) -> GeneratedTile | None:
         """A tile made lately; `None` once it has left the cache (its provenance makes it again)."""
         return self._tiles.get(tile_id)
 
     def _run(self, request: GenerationRequest, emit: Callable[[GenerationProgress], None]) -> GenerationProgress:
-        steps = request.num_inference_steps
+        order = self.checkpoint.pipeline.scheduler.order  # of 2: two reports a step, but for the last
+        reports = order * request.num_inference_steps - (order - 1)
         num_batches = ceil(len(request.seeds) / self._batch_size)
+        total = num_batches * reports
         finished: list[GeneratedTile] = []
         with self._lock:
             for b in range(num_batches):
@@ -175,12 +238,9 @@ class GenerationService:
 
                 def on_step(done: int, clean: torch.Tensor, b: int = b, before: tuple = tuple(finished)) -> None:
                     previews = (*(tile.image for tile in before), *to_uint8(clean))
-                    emit(GenerationProgress(b * steps + done, num_batches * steps, previews))
+                    emit(GenerationProgress(b * reports + done, total, previews))
 
                 finished += self._sample(request, seeds, on_step)
-        for tile in finished:
-            self._remember(tile)
-        total = num_batches * steps
         return GenerationProgress(total, total, tuple(t.image for t in finished), tuple(finished))
 
     def _sample(self, request: GenerationRequest, seeds: tuple[int, ...], on_step) -> list[GeneratedTile]:
@@ -188,7 +248,7 @@ class GenerationService:
         height, width = request.side_px if base is None else base.shape[:2]
         images = self.checkpoint.pipeline(
             condition_ids=self._condition_ids(request.record).expand(num, -1),
-            seeds=seeds,
+            seeds=[int(seed) for seed in seeds],  # torch takes no numpy integers
             num_inference_steps=request.num_inference_steps,
             guidance=self._guidance(request),
             height_px=height,
@@ -213,7 +273,7 @@ class GenerationService:
             guidance_scale=request.guidance_scale,
             attribute_guidance=request.attribute_guidance,
             strength=request.strength,
-            base_digest=None if base is None else sha256(np.ascontiguousarray(base)).hexdigest()[:12],
+            base_digest=None if base is None else _digest(base),
             other_record=request.other_record,
             other_weight=request.other_weight,
             hematoxylin=hematoxylin,
@@ -222,7 +282,8 @@ class GenerationService:
 
     def _guidance(self, request: GenerationRequest) -> tuple[GuidanceTerm, ...]:
         together = GuidanceTerm(tuple(range(len(self.vocabulary.attributes))), request.guidance_scale)
-        single = (GuidanceTerm((self._column(name),), scale) for name, scale in request.attribute_guidance)
+        # in one order, for sums of floats depend on it and provenance does not keep it
+        single = (GuidanceTerm((self._column(name),), scale) for name, scale in sorted(request.attribute_guidance))
         return (together, *single)
 
     def _condition_ids(self, record: MetadataRecord) -> torch.Tensor:
@@ -236,11 +297,19 @@ class GenerationService:
         return self.vocabulary.attributes.index(attribute)
 
     def _remember(self, tile: GeneratedTile) -> None:
-        self._tiles[tile.id] = tile
-        while len(self._tiles) > CACHED_TILES:
-            self._tiles.pop(next(iter(self._tiles)), None)
+        with self._cache_lock:
+            self._tiles.pop(tile.id, None)  # made again: the last to go
+            self._tiles[tile.id] = tile
+            while len(self._tiles) > CACHED_TILES:
+                self._tiles.pop(next(iter(self._tiles)))
 
 
-def _check(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:  # also refuses NaN
-        raise InvalidRequestError(f"{name} = {value}: it must be from {low:g} to {high:,}")
+def _check(name: str, value: Any, low: float, high: float, kind: type = Real) -> None:
+    is_number = isinstance(value, kind) and not isinstance(value, bool)
+    if not (is_number and low <= value <= high):  # also refuses NaN
+        number = "a whole number " if kind is Integral else ""
+        raise InvalidRequestError(f"{name} = {value}: it must be {number}from {low:g} to {high:,}")
+
+
+def _digest(image: np.ndarray) -> str:
+    return sha256(np.ascontiguousarray(image)).hexdigest()[:12]

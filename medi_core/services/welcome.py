@@ -1,12 +1,14 @@
 """The eight tiles a first visitor sees: made from the loaded checkpoint, kept with their provenance."""
 
+import threading
 from pathlib import Path
 
 from medi_core.data.tile_files import encode_png, read_provenance
-from medi_core.errors import StorageError
+from medi_core.errors import InvalidRequestError
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import PAIR_SEPARATOR
-from medi_core.services.generation import GeneratedTile, GenerationRequest, GenerationService
+from medi_core.services.generation import GeneratedTile, GenerationRequest, GenerationService, request_from
+from medi_core.storage import replaced_folder
 
 NUM_TILES = 8
 FIRST_SEED = 2026
@@ -17,6 +19,7 @@ class WelcomeService:
 
     def __init__(self, generation: GenerationService, folder: Path) -> None:
         self._generation, self._folder = generation, folder
+        self._lock, self._made = threading.Lock(), []
 
     def requests(self) -> list[GenerationRequest]:
         """One tile each of the best supported (cancer type, center) pairs, cancer types first."""
@@ -24,40 +27,53 @@ class WelcomeService:
         ordered = sorted(pairs, key=lambda key: (-pairs[key].num_patients, -pairs[key].num_tiles))
         first_of_type: dict[str, str] = {}
         for key in ordered:
-            first_of_type.setdefault(key.split(PAIR_SEPARATOR)[0], key)
-        chosen = list(dict.fromkeys([*first_of_type.values(), *ordered]))[:NUM_TILES]
-        requests = []
-        for i, key in enumerate(chosen):
-            cancer_type, center = key.split(PAIR_SEPARATOR)
-            requests.append(GenerationRequest(MetadataRecord(cancer_type, center), (FIRST_SEED + i,)))
-        return requests
+            first_of_type.setdefault(key.split(PAIR_SEPARATOR, 1)[0], key)
+        chosen = dict.fromkeys(map(self._record, [*first_of_type.values(), *ordered]))
+        records = list(chosen)[:NUM_TILES] or [MetadataRecord()]
+        return [GenerationRequest(record, (FIRST_SEED + i,)) for i, record in enumerate(records)]
+
+    def _record(self, pair: str) -> MetadataRecord:
+        """What of a pair this checkpoint is conditioned on."""
+        values = zip(("cancer_type", "center"), pair.split(PAIR_SEPARATOR, 1), strict=True)
+        return MetadataRecord(**{name: v for name, v in values if name in self._generation.vocabulary.attributes})
 
     def cached(self) -> list[tuple[bytes, MetadataRecord, int]]:
-        """(PNG, record, seed) of the stored tiles if they are all of the loaded checkpoint, else nothing."""
+        """(PNG, record, seed) of the stored tiles of the loaded checkpoint; whatever else is there is left out."""
         found = []
         for path in sorted(self._folder.glob("*.png")):
-            png = path.read_bytes()
+            png = _read_or_nothing(path)
             provenance = read_provenance(png)
-            if provenance is None or provenance["checkpoint"] != self._generation.checkpoint.id:
-                return []
-            found.append((png, MetadataRecord(**provenance["metadata"]), provenance["seed"]))
+            if provenance is None or provenance.get("checkpoint") != self._generation.checkpoint.id:
+                continue
+            try:
+                request = request_from(provenance)
+            except InvalidRequestError:  # a file that cannot be used must not keep the app from starting
+                continue
+            found.append((png, request.record, request.seeds[0]))
         return found
 
     def make(self) -> list[GeneratedTile]:
-        """Generate the welcome tiles."""
-        return [tile for request in self.requests() for tile in self._generation.generate(request)]
+        """Generate the welcome tiles; once, whoever asks."""
+        with self._lock:
+            for request in self.requests()[len(self._made) :]:
+                self._made += self._generation.generate(request)
+        return list(self._made)
 
     def store(self) -> list[Path]:
-        """Generate and write them where `cached` finds them."""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            for old in self._folder.glob("*.png"):
-                old.unlink()
-            paths = []
-            for i, tile in enumerate(self.make()):
-                path = self._folder / f"welcome-{i + 1}.png"
-                path.write_bytes(encode_png(tile.image, tile.provenance()))
-                paths.append(path)
-        except OSError as error:
-            raise StorageError(f"could not write to {self._folder}: {error.strerror or error}") from error
-        return paths
+        """Generate and write them where `cached` finds them, in place of those before.
+
+        Raises:
+            StorageError: the folder cannot be written; it is as it was.
+        """
+        pngs = {f"welcome-{i + 1}.png": encode_png(t.image, t.provenance()) for i, t in enumerate(self.make())}
+        with replaced_folder(self._folder) as new:
+            for name, png in pngs.items():
+                (new / name).write_bytes(png)
+        return [self._folder / name for name in pngs]
+
+
+def _read_or_nothing(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

@@ -1,32 +1,44 @@
 """One training run in a folder: data in, state, EMA checkpoint, sample grids and log out."""
 
 import csv
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator
-from PIL import Image
 
 from medi_core.checkpoints import save_checkpoint
 from medi_core.data.manifest import read_manifest
 from medi_core.data.tile_dataset import RandomTileDataset, measure_stains, read_image, vocabulary_of
 from medi_core.errors import ManifestError
+from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.pipelines.medi_pipeline import MediPipeline
+from medi_core.pipelines.schedulers import build_scheduler
+from medi_core.storage import translate_write_errors
+from medi_core.training.model_card import model_card
+from medi_core.training.sample_grid import write_sample_grid
 from medi_core.training.train_diffusion import DiffusionTraining, DiffusionTrainingConfig, TrainStep
-from medi_core.training.training_state import load_state, save_state
+from medi_core.training.training_state import has_state, load_state, save_state
 from medi_core.training.validation import ValidationSet
 
 LOG_COLUMNS = ("step", "minutes", "loss", "validation_loss", "learning_rate", "tiles_per_second")
 
 
-def load_dataset(manifest: pd.DataFrame, split: str, config: DiffusionTrainingConfig, vocabulary=None):
-    """Read a split's regions into memory; the vocabulary is built from them unless given."""
+def load_dataset(
+    manifest: pd.DataFrame, split: str, config: DiffusionTrainingConfig, vocabulary: Vocabulary | None = None
+) -> RandomTileDataset:
+    """Read a split's regions into memory; the vocabulary is built from them unless given.
+
+    Raises:
+        ManifestError: the split has no rows, or an image cannot be used.
+    """
     rows = manifest[manifest["split"].fillna("train") == split]
     if rows.empty:
         raise ManifestError(f"the manifest has no row with split '{split}'")
@@ -45,11 +57,19 @@ def run_training(
     compile_model: bool = False,
     num_workers: int = 0,
     mixed_precision: str = "bf16",
-    on_step: Callable[[TrainStep], None] = lambda step: None,
+    on_step: Callable[[TrainStep], None] = lambda _: None,
 ) -> int:
     """Train, resuming from `out` if there is anything to resume; returns the step reached.
 
     Stops at `config.num_steps`, after `minutes` of wall-clock time, or on SIGTERM; saves in each case.
+
+    Args:
+        on_step: called after each step, in the main process only.
+
+    Raises:
+        CheckpointError: `out` holds a training that was started with other settings.
+        ManifestError: the manifest or an image in it cannot be used.
+        StorageError: the disk is full; what was saved before is still there.
     """
     accelerator = Accelerator(mixed_precision=mixed_precision)
     manifest = read_manifest(manifest_path)
@@ -58,54 +78,98 @@ def run_training(
     if (manifest["split"] == "val").any():
         validation = ValidationSet.build(load_dataset(manifest, "val", config, dataset.vocabulary), config)
     training = DiffusionTraining(config, dataset, accelerator, compile_model, num_workers)
-    spent = load_state(training, out / "state") if _has_state(out) else 0.0
+    spent = load_state(training, out / "state") if has_state(out / "state") else 0.0
+    facts = {"data": summarize_data(manifest[manifest["split"].fillna("train") == "train"])}
     started = last_save = time.monotonic()
+    losses: list[float] = []
 
     with stop_on_sigterm() as is_stopped:
-        losses: list[float] = []
         for step in training.steps():
-            on_step(step)
             losses.append(step.loss)
+            if accelerator.is_main_process:
+                on_step(step)
             now = time.monotonic()
-            is_last = is_stopped() or step.step >= config.num_steps or (minutes and now - started >= 60 * minutes)
+            is_over = is_stopped() or (minutes is not None and now - started >= 60 * minutes)
+            is_last = step.step >= config.num_steps or _any_process(accelerator, is_over)
             if is_last or now - last_save >= 60 * save_every_minutes:
-                last_save = now
                 if accelerator.is_main_process:
-                    total = spent + (now - started) / 60
-                    _save(training, out, total, step, float(np.mean(losses)), validation)
-                losses = []
+                    rate = len(losses) * config.global_batch / (now - last_save)
+                    interval = TrainStep(step.step, float(np.mean(losses)), step.learning_rate, rate)
+                    _save(training, out, spent + (now - started) / 60, interval, validation, facts)
+                losses, last_save = [], now
             if is_last:
                 break
+    accelerator.end_training()
     return training.step
 
 
-def _has_state(out: Path) -> bool:
-    return (out / "state").exists() or (out / "state.old").exists()
+def _any_process(accelerator: Accelerator, flag: bool) -> bool:
+    """Whether it is true in any process: all must stop at the same step, or the rest would wait for ever."""
+    return accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), reduction="sum").item() > 0
 
 
-def _save(training, out: Path, minutes: float, step: TrainStep, loss: float, validation) -> None:
+def _save(
+    training: DiffusionTraining,
+    out: Path,
+    minutes: float,
+    interval: TrainStep,
+    validation: ValidationSet | None,
+    facts: dict[str, Any],
+) -> None:
+    """State first: it is what must not be lost. Then what the EMA weights are worth.
+
+    Args:
+        interval: the step reached; loss and throughput as means since the last save.
+    """
     save_state(training, out / "state", minutes)
-    with training_ema(training):
+    with ema_weights(training):
         validation_loss = validation.loss(training) if validation else float("nan")
         pipeline = build_pipeline(training)
-        save_checkpoint(
-            pipeline, out / "checkpoint", training.config.to_dict() | {"step": step.step, "minutes": minutes}
-        )
-        write_sample_grid(pipeline, out / "samples" / f"step-{step.step:07d}.png")
-        training.model.train()
-    log_path = out / "log.csv"
-    is_new = not log_path.exists()
-    with open(log_path, "a", newline="") as file:
+        record = training.config.to_dict() | facts | _facts(training, minutes)
+        card = model_card(out.name, training.dataset.vocabulary, record, pipeline.denoiser.num_parameters())
+        save_checkpoint(pipeline, out / "checkpoint", record, card)
+        write_sample_grid(pipeline, out / "samples" / f"step-{interval.step:07d}.png", training.config.side_px)
+    row = (interval.step, minutes, interval.loss, validation_loss, interval.learning_rate, interval.tiles_per_second)
+    _append_log(out / "log.csv", row)
+
+
+def _facts(training: DiffusionTraining, minutes: float) -> dict[str, Any]:
+    """What the model card says of the run besides its configuration."""
+    device, processes = training.accelerator.device, training.accelerator.num_processes
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} CPU cores"
+    return {
+        "step": training.step,
+        "tiles_seen": training.tiles_seen,
+        "minutes": minutes,
+        "hardware": name if processes == 1 else f"{processes} × {name}",
+    }
+
+
+def summarize_data(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Data set → regions, tiles, patients and licence of the training rows."""
+    return {
+        str(name): {
+            "regions": part["path"].nunique(),
+            "tiles": len(part),
+            "patients": part["patient_id"].nunique(),
+            "licence": "; ".join(sorted(part["licence"].dropna().unique())) or "not stated",
+        }
+        for name, part in rows.groupby(rows["dataset"].fillna("unnamed"))
+    }
+
+
+def _append_log(path: Path, row: tuple[float, ...]) -> None:
+    is_new = not path.exists()
+    with translate_write_errors(str(path)), open(path, "a", newline="") as file:
         writer = csv.writer(file)
         if is_new:
             writer.writerow(LOG_COLUMNS)
-        row = (step.step, minutes, loss, validation_loss, step.learning_rate, step.tiles_per_second)
         writer.writerow(f"{v:.6g}" if isinstance(v, float) else v for v in row)
 
 
 @contextmanager
-def training_ema(training: DiffusionTraining) -> Iterator[None]:
-    """The model holds the EMA weights inside this block."""
+def ema_weights(training: DiffusionTraining) -> Iterator[None]:
+    """The model holds the EMA weights, and is in evaluation mode, inside this block."""
     parameters = list(training.model.parameters())
     training.ema.store(parameters)
     training.ema.copy_to(parameters)
@@ -114,32 +178,14 @@ def training_ema(training: DiffusionTraining) -> Iterator[None]:
         yield
     finally:
         training.ema.restore(parameters)
+        training.model.train()
 
 
 def build_pipeline(training: DiffusionTraining) -> MediPipeline:
     """A pipeline around the model's present weights (shared, not copied)."""
-    from medi_core.pipelines.schedulers import build_scheduler
-
-    return MediPipeline(training.model.denoiser, training.model.embedder, build_scheduler("euler"))
-
-
-def write_sample_grid(pipeline: MediPipeline, path: Path, columns: int = 8, rows: int = 4) -> None:
-    """Rows: the (cancer type, center) pairs with most tiles; columns: seeds 0, 1, 2 …"""
-    from medi_core.metadata.schema import MetadataRecord
-    from medi_core.metadata.vocabulary import PAIR_SEPARATOR
-
-    vocabulary = pipeline.metadata_embedder.vocabulary
-    pairs = sorted(vocabulary.pair_support, key=lambda k: -vocabulary.pair_support[k].num_patients)[:rows]
-    records = [
-        MetadataRecord(**dict(zip(("cancer_type", "center"), p.split(PAIR_SEPARATOR), strict=True))) for p in pairs
-    ]
-    ids = [vocabulary.encode(record) for record in records for _ in range(columns)]
-    side = 128
-    with torch.autocast(pipeline.device.type, torch.bfloat16):
-        tiles = pipeline(torch.tensor(ids), list(range(columns)) * len(records), num_inference_steps=20)
-    grid = tiles.reshape(len(records), columns, side, side, 3).swapaxes(1, 2).reshape(-1, columns * side, 3)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(grid).save(path)
+    pipeline = MediPipeline(training.model.denoiser, training.model.embedder, build_scheduler("euler"))
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
 @contextmanager

@@ -4,6 +4,8 @@ Every random draw is a function of (seed, step), so the state to resume from is 
 optimiser moments and the step.
 """
 
+import math
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -15,11 +17,16 @@ from torch import nn
 
 from medi_core.data.tile_dataset import TILE_PX, RandomTileDataset, SamplingConfig
 from medi_core.errors import InvalidRequestError
+from medi_core.metadata.schema import ATTRIBUTE
+from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.models.denoiser import NUM_TRAIN_TIMESTEPS, Denoiser
 from medi_core.models.metadata_embedder import MetadataEmbedder
+from medi_core.pipelines.medi_pipeline import SIDE_MULTIPLE_PX
 from medi_core.training.flow_matching import NoiseDraw, ObjectiveConfig, add_noise, draw_noise, velocity_loss
 
 ATTRIBUTES = ("cancer_type", "center", "preparation", "hematoxylin", "eosin")
+PRECISIONS = ("no", "bf16")
+"""Of accelerate's mixed precisions; fp16 would need its gradient scaler around our optimiser."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,22 @@ class DiffusionTrainingConfig:
                 raise InvalidRequestError(f"{name} must be above 0, given {getattr(self, name)}")
         if not 0 <= self.ema_decay < 1:
             raise InvalidRequestError(f"ema_decay must be in [0, 1), given {self.ema_decay}")
+        unknown = [name for name in self.attributes if name not in ATTRIBUTE]
+        if unknown or not self.attributes or len(set(self.attributes)) < len(self.attributes):
+            raise InvalidRequestError(
+                f"attributes must be some of {', '.join(ATTRIBUTE)}, each once; given {', '.join(self.attributes)}"
+            )
+        multiple = math.lcm(SIDE_MULTIPLE_PX, self.patch_px * 2 ** (len(self.block_out_channels) - 1))
+        if self.side_px % multiple:
+            raise InvalidRequestError(f"side_px must be a multiple of {multiple}, given {self.side_px}")
+        for name, widths in (
+            ("norm_num_groups", self.block_out_channels),
+            ("attention_head_dim", self.block_out_channels[-1:]),
+        ):
+            if any(width % getattr(self, name) for width in widths):
+                raise InvalidRequestError(
+                    f"{name} = {getattr(self, name)} must divide block_out_channels, given {list(widths)}"
+                )
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -90,6 +113,20 @@ class TrainingModel(nn.Module):
         return self.denoiser(x_t, timesteps, self.embedder(condition_ids))
 
 
+def build_training_model(config: DiffusionTrainingConfig, vocabulary: Vocabulary) -> TrainingModel:
+    """The untrained model; its weights are a function of the configuration's seed."""
+    torch.manual_seed(config.seed)
+    denoiser = Denoiser(
+        block_out_channels=config.block_out_channels,
+        layers_per_block=config.layers_per_block,
+        patch_px=config.patch_px,
+        head_channels=config.head_channels,
+        norm_num_groups=config.norm_num_groups,
+        attention_head_dim=config.attention_head_dim,
+    )
+    return TrainingModel(MetadataEmbedder(vocabulary.to_dict(), denoiser.embedding_dim), denoiser)
+
+
 class DiffusionTraining:
     """A training under way: model, EMA, optimiser, step. `steps()` advances it."""
 
@@ -105,19 +142,14 @@ class DiffusionTraining:
             raise InvalidRequestError(
                 f"global_batch {config.global_batch} does not divide among {accelerator.num_processes} processes"
             )
-        torch.manual_seed(config.seed)
-        denoiser = Denoiser(
-            block_out_channels=config.block_out_channels,
-            layers_per_block=config.layers_per_block,
-            patch_px=config.patch_px,
-            head_channels=config.head_channels,
-            norm_num_groups=config.norm_num_groups,
-            attention_head_dim=config.attention_head_dim,
-        )
-        embedder = MetadataEmbedder(dataset.vocabulary.to_dict(), denoiser.embedding_dim)
+        if accelerator.mixed_precision not in PRECISIONS:
+            raise InvalidRequestError(
+                f"mixed_precision {accelerator.mixed_precision!r} is not supported; use one of: {', '.join(PRECISIONS)}"
+            )
+        model = build_training_model(config, dataset.vocabulary)
         self.config, self.dataset, self.accelerator = config, dataset, accelerator
-        self.num_workers, self.step = num_workers, 0
-        self.model = TrainingModel(embedder, denoiser).to(accelerator.device, memory_format=torch.channels_last)
+        self.num_workers, self.step, self.tiles_seen = num_workers, 0, 0
+        self.model = model.to(accelerator.device, memory_format=torch.channels_last)
         self.ema = EMAModel(self.model.parameters(), decay=config.ema_decay, foreach=True)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(),
@@ -150,6 +182,7 @@ class DiffusionTraining:
             self.ema.step(self.model.parameters())
             learning_rate = config.learning_rate_at(self.step)
             self.step += 1
+            self.tiles_seen += config.global_batch
             mean_loss = self.accelerator.reduce(loss.detach(), reduction="mean").item()
             now = time.perf_counter()
             yield TrainStep(self.step, mean_loss, learning_rate, config.global_batch / (now - started))
@@ -186,6 +219,12 @@ class DiffusionTraining:
                 self.dataset,
                 batch_sampler=index_batches,
                 num_workers=self.num_workers,
-                persistent_workers=False,
+                worker_init_fn=_leave_signals_to_parent,
             )
         )
+
+
+def _leave_signals_to_parent(_worker: int) -> None:
+    """SIGTERM may reach the whole process group: a loader that died of it would keep the parent from saving."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)

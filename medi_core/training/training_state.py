@@ -1,45 +1,60 @@
-"""Save and resume a training exactly: safetensors and JSON, written to a temporary name and renamed.
+"""Save and resume a training exactly: safetensors and JSON, in a folder that is written wholly or not at all.
 
 A run folder holds `state/` (to resume from), `checkpoint/` (EMA weights, as shipped) and `log.csv`.
 """
 
 import json
-import os
-import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from medi_core.errors import CheckpointError, StorageError
+from medi_core.errors import CheckpointError
+from medi_core.storage import present_folder, replaced_folder
 from medi_core.training.train_diffusion import DiffusionTraining
+
+STRUCTURE = (
+    "attributes",
+    "block_out_channels",
+    "layers_per_block",
+    "patch_px",
+    "head_channels",
+    "norm_num_groups",
+    "attention_head_dim",
+)
+"""Fields of the configuration that say what the weights mean; the others may change on resuming."""
+ADVICE = "use the configuration and the manifest it was started with, or another folder"
+
+
+def has_state(folder: Path) -> bool:
+    """Whether there is anything to resume."""
+    return present_folder(folder).exists()
 
 
 def save_state(training: DiffusionTraining, folder: Path, minutes: float) -> None:
-    """Write weights, EMA, optimiser moments, step and the minutes spent so far."""
-    names = [name for name, _ in training.model.named_parameters()]
-    tensors = {f"model.{name}": p.detach() for name, p in training.model.named_parameters()}
-    tensors |= {f"ema.{name}": p for name, p in zip(names, training.ema.shadow_params, strict=True)}
-    for name, parameter in training.model.named_parameters():
+    """Write weights, EMA, optimiser moments, step and the minutes spent so far.
+
+    Raises:
+        StorageError: e.g. the disk is full; a state already there is as it was.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    named = list(training.model.named_parameters())
+    for (name, parameter), shadow in zip(named, training.ema.shadow_params, strict=True):
+        tensors[f"model.{name}"], tensors[f"ema.{name}"] = parameter.detach(), shadow
         for key, moment in training.optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{name}.{key}"] = moment
-    # the step is in the file name: a state is either wholly there or not there at all
-    temporary = folder.with_name(folder.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir(parents=True)
-        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, temporary / "state.safetensors")
-        progress = {"step": training.step, "ema_step": training.ema.optimization_step, "minutes": minutes}
-        (temporary / "progress.json").write_text(json.dumps(progress))
-        previous = folder.with_name(folder.name + ".old")
-        shutil.rmtree(previous, ignore_errors=True)
-        if folder.exists():
-            os.replace(folder, previous)
-        os.replace(temporary, folder)
-        shutil.rmtree(previous, ignore_errors=True)
-    except OSError as error:
-        raise StorageError(f"could not save the training to {folder}: {error.strerror or error}") from error
+    progress = {
+        "step": training.step,
+        "tiles_seen": training.tiles_seen,
+        "ema_step": training.ema.optimization_step,
+        "minutes": minutes,
+        "structure": _structure(training),
+    }
+    with replaced_folder(folder) as new:
+        save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, new / "state.safetensors")
+        (new / "progress.json").write_text(json.dumps(progress))
 
 
 def load_state(training: DiffusionTraining, folder: Path) -> float:
@@ -48,28 +63,68 @@ def load_state(training: DiffusionTraining, folder: Path) -> float:
     Raises:
         CheckpointError: the state is damaged, or belongs to another configuration.
     """
-    if not folder.exists() and folder.with_name(folder.name + ".old").exists():
-        folder = folder.with_name(folder.name + ".old")  # the process died between the two renames of a save
+    folder = present_folder(folder)
     try:
         progress = json.loads((folder / "progress.json").read_text())
+        step, tiles_seen, ema_step, minutes = (progress[key] for key in ("step", "tiles_seen", "ema_step", "minutes"))
         tensors = load_file(folder / "state.safetensors")
-        with torch.no_grad():
-            for (name, parameter), shadow in zip(
-                training.model.named_parameters(), training.ema.shadow_params, strict=True
-            ):
-                parameter.copy_(tensors[f"model.{name}"])
-                shadow.copy_(tensors[f"ema.{name}"])
-                prefix = f"optimizer.{name}."
-                moments = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-                if moments:
-                    training.optimizer.state[parameter] = {
-                        k: v if k == "step" else v.to(parameter.device, memory_format=torch.preserve_format)
-                        for k, v in moments.items()
-                    }
-    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"the training state in {folder} cannot be resumed with this configuration: {error}; "
-            "use the configuration it was started with, or another --out"
+            f"the training state in {folder} is damaged ({error}); delete it to start again from step 0"
         ) from error
-    training.step, training.ema.optimization_step = progress["step"], progress["ema_step"]
-    return progress["minutes"]
+    _check_structure(training, progress.get("structure", {}), folder)
+    _check_shapes(training, tensors, folder)
+    with torch.no_grad():
+        for (name, parameter), shadow in zip(
+            training.model.named_parameters(), training.ema.shadow_params, strict=True
+        ):
+            parameter.copy_(tensors[f"model.{name}"])
+            shadow.copy_(tensors[f"ema.{name}"])
+            training.optimizer.state[parameter] = _moments(tensors, f"optimizer.{name}.", parameter)
+    training.step, training.tiles_seen, training.ema.optimization_step = step, tiles_seen, ema_step
+    return minutes
+
+
+def _moments(tensors: dict[str, torch.Tensor], prefix: str, parameter: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The optimiser's state of a parameter; the fused one pairs elements by their place in memory."""
+    saved = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+    return {
+        key: tensor.to(parameter.device) if key == "step" else torch.empty_like(parameter).copy_(tensor)
+        for key, tensor in saved.items()
+    }
+
+
+def _structure(training: DiffusionTraining) -> dict[str, Any]:
+    """What a state must share with the training that resumes it, as JSON gives it back."""
+    config, vocabulary = training.config.to_dict(), training.dataset.vocabulary.to_dict()
+    structure = {name: config[name] for name in STRUCTURE}
+    structure |= {f"values of {name}": values for name, values in vocabulary["values"].items()}
+    structure |= {f"bin edges of {name}": edges for name, edges in vocabulary["bin_edges"].items()}
+    return json.loads(json.dumps(structure))
+
+
+def _check_structure(training: DiffusionTraining, before: dict[str, Any], folder: Path) -> None:
+    now = _structure(training)
+    changed = [name for name in now | before if now.get(name) != before.get(name)]
+    if changed:
+        shown = "; ".join(f"{n}: {_brief(before.get(n))}, now {_brief(now.get(n))}" for n in changed[:3])
+        more = f" … ({len(changed)} differences in all)" if len(changed) > 3 else ""
+        raise CheckpointError(f"the training in {folder} was started with other settings ({shown}{more}); {ADVICE}")
+
+
+def _check_shapes(training: DiffusionTraining, tensors: dict[str, torch.Tensor], folder: Path) -> None:
+    expected = {name: parameter.shape for name, parameter in training.model.named_parameters()}
+    for kind in ("model", "ema"):
+        found = {k.removeprefix(f"{kind}."): v.shape for k, v in tensors.items() if k.startswith(f"{kind}.")}
+        for name in sorted(expected.keys() | found.keys()):
+            if expected.get(name) != found.get(name):
+                given, wanted = (list(s.get(name, ())) or "nothing" for s in (found, expected))
+                raise CheckpointError(
+                    f"the training in {folder} was started with other settings "
+                    f"({kind}.{name}: {given}, now {wanted}); {ADVICE}"
+                )
+
+
+def _brief(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 80 else f"{text[:77]} …"

@@ -5,6 +5,7 @@ from gradio import FileData
 
 from medi_core.errors import InvalidRequestError, UnknownValueError
 from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
+from medi_core.services.export import strength_or_none
 from medi_core.services.generation import GeneratedTile, GenerationRequest
 from medi_core.services.rerender import read_base_image
 from medi_core.ui.handlers import png_of, reported, tile_name, write_download
@@ -64,7 +65,7 @@ def _answer(tile: GeneratedTile) -> dict:
     path = write_download(tile_name(tile), png_of(tile))
     return {
         "file": FileData(path=path, mime_type="image/png").model_dump(),
-        "hematoxylin": tile.hematoxylin,
-        "eosin": tile.eosin,
+        "hematoxylin": strength_or_none(tile.hematoxylin),
+        "eosin": strength_or_none(tile.eosin),
         **tile.provenance(),
     }

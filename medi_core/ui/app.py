@@ -3,6 +3,7 @@
 import gradio as gr
 
 from medi_core.bootstrap import Services
+from medi_core.data.tile_files import MAX_UPLOAD_BYTES
 from medi_core.ui.about_tab import build_about_tab
 from medi_core.ui.api import build_api
 from medi_core.ui.compare_tab import build_compare_tab
@@ -43,6 +44,7 @@ def launch_options(services: Services) -> dict:
         "css_paths": services.settings.assets_dir / "style.css",
         "footer_links": ["api", "settings"],
         "show_error": True,
+        "max_file_size": MAX_UPLOAD_BYTES,
     }
 
 

@@ -167,6 +167,7 @@ def build_compare_tab(shared: Shared) -> None:
         concurrency_id=GPU_QUEUE,
         show_progress="minimal",
         show_progress_on=grid_view,
+        scroll_to_output=True,
         **private,
     )
     cancel.click(lambda: "Cancelled.", None, status, cancels=[run], **private)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from medi_core.data.tile_files import encode_zip
 from medi_core.metadata.schema import MetadataRecord
-from medi_core.metadata.vocabulary import PAIR_SEPARATOR, Vocabulary
+from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.services.generation import MAX_SEED, GeneratedTile, GenerationRequest
 from medi_core.ui.handlers import (
     gallery_image,
@@ -31,18 +31,20 @@ MAX_TILES = 16
 SEEDS_OFFERED = 1_000_000
 SIDES = (128, 192, 256, 384, 512)
 WELCOME_NOTE = "Made by this checkpoint; click a tile for its metadata, or choose your own and press Generate."
+MAKING_NOTE = "The first tiles of this checkpoint are being made …"
 
 
 def build_generate_tab(shared: Shared) -> None:
     """Widgets, handlers, wiring of the first tab."""
     service, vocabulary = shared.services.generation, shared.services.generation.vocabulary
     welcome = shared.services.welcome.cached()
+    initial = shared.services.welcome.requests()[0].record  # the pair with most patients
 
     # ---------------------------------------------------------------- widgets
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
-            metadata = build_metadata_controls(vocabulary, _best_supported(vocabulary))
-            badge = gr.HTML(support_badge(vocabulary, _best_supported(vocabulary)), padding=False)
+            metadata = build_metadata_controls(vocabulary, initial)
+            badge = gr.HTML(support_badge(vocabulary, initial), padding=False)
             num_tiles = gr.Slider(1, MAX_TILES, value=8, step=1, label="Number of tiles", buttons=[])
             with gr.Row():
                 generate = gr.Button("Generate", variant="primary", elem_id="generate-button", min_width=120)
@@ -83,8 +85,8 @@ def build_generate_tab(shared: Shared) -> None:
                 "side": side,
             }
             build_link_button("generate", controls)
-        with gr.Column(scale=3, min_width=320):
-            status = gr.HTML(WELCOME_NOTE, padding=False, elem_id="generate-status")
+        with gr.Column(scale=3, min_width=320, elem_classes="medi-results"):
+            status = gr.HTML(WELCOME_NOTE if welcome else MAKING_NOTE, padding=False, elem_id="generate-status")
             gallery = gr.Gallery(
                 [_welcome_item(vocabulary, *item) for item in welcome],
                 label="Synthetic tiles",
@@ -147,6 +149,12 @@ def build_generate_tab(shared: Shared) -> None:
         image = gr.update(value=gallery_image(tile), alt_text=describe(vocabulary, tile.record))
         return gr.update(visible=True), image, tile_details(vocabulary, tile), file, tile.id
 
+    @reported
+    def on_first_visit():
+        tiles = shared.services.welcome.make()
+        items = [(gallery_image(tile), f"{describe(vocabulary, tile.record)} · seed {tile.seed}") for tile in tiles]
+        return WELCOME_NOTE, items, [tile.id for tile in tiles]
+
     def on_restore(request: gr.Request):
         query = dict(request.query_params)
         return restore(query if query.get("tab", "generate") == "generate" else {}, controls)
@@ -166,6 +174,7 @@ def build_generate_tab(shared: Shared) -> None:
         concurrency_limit=1,
         show_progress="minimal",
         show_progress_on=gallery,
+        scroll_to_output=True,  # on a phone the tiles stand above the button
         **private,
     )
     run.then(lambda: gr.update(interactive=False), None, cancel, queue=False, **private)
@@ -187,6 +196,8 @@ def build_generate_tab(shared: Shared) -> None:
             lambda tab=tab: gr.Tabs(selected=tab), None, shared.tabs, **private
         )
     gr.on(None, on_restore, None, list(controls.values()), **private)
+    if not welcome:  # a checkpoint without stored welcome tiles, e.g. the user's own
+        gr.on(None, on_first_visit, None, [status, gallery, tile_ids], concurrency_id=GPU_QUEUE, **private)
 
 
 def _request(record: MetadataRecord, num_tiles, seed, steps, guidance, center_guidance, side) -> GenerationRequest:
@@ -199,15 +210,6 @@ def _request(record: MetadataRecord, num_tiles, seed, steps, guidance, center_gu
         attribute_guidance=(("center", center_guidance),) if center_guidance != 1 else (),
         side_px=(side, side),
     )
-
-
-def _best_supported(vocabulary: Vocabulary) -> MetadataRecord:
-    """What the controls show first: the pair with most patients."""
-    pairs = vocabulary.pair_support
-    if not pairs:
-        return MetadataRecord()
-    best = max(pairs, key=lambda key: (pairs[key].num_patients, pairs[key].num_tiles))
-    return MetadataRecord(*best.split(PAIR_SEPARATOR))
 
 
 def _welcome_item(vocabulary: Vocabulary, png: bytes, record: MetadataRecord, seed: int) -> tuple[Image.Image, str]:

@@ -25,6 +25,8 @@ EXPLANATION = (
     "Noise is added to the tile up to the chosen strength, then removed under the new metadata. Low strength keeps "
     "every nucleus and changes little; high strength follows the metadata and redraws the tissue."
 )
+NO_BASE = "Upload a tile, or take one from the Generate tab."
+UPLOAD_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 UPLOAD_NOTE = (
     '<p class="medi-note">PNG, JPEG or TIFF, at most 10 MB, about 0.5 µm per px; cut to multiples of 32 px. '
     "It stays on this server and is not kept.</p>"
@@ -39,15 +41,25 @@ def build_rerender_tab(shared: Shared) -> None:
     gr.Markdown(EXPLANATION)
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
-            upload = gr.Image(
+            # a file, not an image component: browsers cannot show TIFF, and a damaged file gets our message
+            upload = gr.File(
                 label="Your tile",
+                file_types=list(UPLOAD_SUFFIXES),
                 type="filepath",
-                format="png",
-                sources=["upload", "clipboard"],
-                height=240,
+                height=110,
                 elem_id="rerender-upload",
             )
-            from_generated = gr.HTML(UPLOAD_NOTE, padding=False)
+            base_note = gr.HTML(UPLOAD_NOTE, padding=False, elem_id="rerender-base-note")
+            base_view = gr.Image(
+                label="Will be re-rendered",
+                format="png",
+                interactive=False,
+                height=200,
+                visible=False,
+                buttons=["fullscreen"],
+                elem_id="rerender-base",
+                elem_classes="medi-large",
+            )
             gr.Markdown("**As from …**")
             metadata = build_metadata_controls(vocabulary, MetadataRecord())
             badge = gr.HTML(support_badge(vocabulary, MetadataRecord()), padding=False)
@@ -80,7 +92,7 @@ def build_rerender_tab(shared: Shared) -> None:
             return read_base_image(path)
         tile = service.find(tile_id) if tile_id else None
         if tile is None:
-            raise gr.Error("Upload a tile, or take one from the Generate tab.", print_exception=False)
+            raise gr.Error(NO_BASE, print_exception=False)
         return prepare_base_image(tile.image)
 
     @reported
@@ -104,12 +116,18 @@ def build_rerender_tab(shared: Shared) -> None:
         done = f"As from: {describe(vocabulary, tile.record)}, strength {strength:g}. Drag the handle."
         yield done, (base.image, gallery_image(tile)), stain_table(vocabulary, columns), file
 
+    @reported
+    def on_upload(path: str):
+        return _shown(read_base_image(path), "your upload"), "", UPLOAD_NOTE
+
+    @reported
     def on_base(tile_id: str):
         tile = service.find(tile_id)
         if tile is None:
-            return "", gr.skip(), UPLOAD_NOTE
-        note = f"Taken from Generate: {describe(vocabulary, tile.record)}, seed {tile.seed}."
-        return tile_id, None, f'<p class="medi-note">{note}</p>'
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        what = f"{describe(vocabulary, tile.record)}, seed {tile.seed}"
+        view = _shown(prepare_base_image(tile.image), what)
+        return tile_id, None, f'<p class="medi-note">Taken from Generate: {what}.</p>', view
 
     # ----------------------------------------------------------------- wiring
     private = {"api_visibility": "private"}
@@ -131,5 +149,12 @@ def build_rerender_tab(shared: Shared) -> None:
             show_progress="hidden",
             **private,
         )
-    shared.base_tile.change(on_base, shared.base_tile, [base_id, upload, from_generated], **private)
-    upload.upload(lambda: ("", UPLOAD_NOTE), None, [base_id, from_generated], show_progress="hidden", **private)
+    shared.base_tile.change(on_base, shared.base_tile, [base_id, upload, base_note, base_view], **private)
+    upload.upload(on_upload, upload, [base_view, base_id, base_note], show_progress="hidden", **private)
+    upload.clear(lambda: gr.update(visible=False), None, base_view, show_progress="hidden", **private)
+
+
+def _shown(base: BaseImage, what: str):
+    """Update of the image that shows what enters the model: after cutting, at the size the model sees."""
+    height, width = base.image.shape[:2]
+    return gr.update(value=base.image, visible=True, label=f"Will be re-rendered: {width}×{height} px", alt_text=what)

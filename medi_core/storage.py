@@ -1,0 +1,64 @@
+"""Folders that are written wholly or not at all, and write errors a user understands. Knows no contents."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from medi_core.errors import StorageError
+
+TEMPORARY, PREVIOUS = ".tmp", ".old"
+
+
+@contextmanager
+def translate_write_errors(what: str) -> Iterator[None]:
+    """Turn what the disk refuses into a message.
+
+    Raises:
+        StorageError: e.g. because the disk is full.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:  # safetensors wraps the system's error in its own
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(f"could not write {what}: {reason}; free some space or choose another folder") from error
+
+
+@contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write into; it takes the place of `folder` when all is written.
+
+    At any instant `present_folder(folder)` is a whole folder, the old or the new one.
+
+    Raises:
+        StorageError: something could not be written; the old folder is as it was.
+    """
+    temporary, previous = _beside(folder, TEMPORARY), _beside(folder, PREVIOUS)
+    with translate_write_errors(str(folder)):
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            temporary.mkdir(parents=True)
+            yield temporary
+            if folder.exists():
+                shutil.rmtree(previous, ignore_errors=True)
+                os.replace(folder, previous)
+            os.replace(temporary, folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)  # on a full disk, give its space back
+            if previous.exists() and not folder.exists():
+                os.replace(previous, folder)
+            raise
+        shutil.rmtree(previous, ignore_errors=True)
+
+
+def present_folder(folder: Path) -> Path:
+    """The folder, or what it was before if a process died between the two renames of `replaced_folder`."""
+    previous = _beside(folder, PREVIOUS)
+    return previous if previous.exists() and not folder.exists() else folder
+
+
+def _beside(folder: Path, suffix: str) -> Path:
+    return folder.parent / (folder.name + suffix)

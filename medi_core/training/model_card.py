@@ -1,0 +1,109 @@
+"""The model card of a checkpoint, written from what the checkpoint itself records. Knows no files."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from medi_core.metadata.schema import ATTRIBUTE, display_name
+from medi_core.metadata.vocabulary import Support, Vocabulary
+
+FRONT_MATTER = """---
+license: cc-by-nc-sa-4.0
+library_name: diffusers
+pipeline_tag: unconditional-image-generation
+tags: [histopathology, diffusion, synthetic-data]
+---
+"""
+
+USE = """## Intended use
+
+Research on subpopulation shift in computational pathology: looking at counterfactuals (the same noise, another
+hospital), studying what a classifier takes from a center, augmenting training sets under study. Every tile is
+synthetic.
+
+**Must not be used** for diagnosis, for any decision about a patient, as evidence of what a disease looks like, to pass
+synthetic tissue off as real, or commercially.
+
+## Limits
+
+- A tile shows 64 µm of tissue. Glands, architecture and anything larger cannot be judged on it.
+- The network is small and was trained for hours, not weeks: chromatin and fine membranes are softer than in real tiles.
+- Where a center stands on fewer than three patients (*rare* below), center and patient are the same thing.
+- In these data a center is nearly always one data set, so its scanner, compression and case mix come with its stain.
+- A pair marked *never seen* is an extrapolation: a hypothesis to test, not a fact about that hospital.
+- Whether a tile copies a training tile is not audited here.
+"""
+
+MEASURED = """## Measured
+
+Distance to real tiles beside its real-real floor, speed and cost, each with its command: docs/benchmarks.md.
+"""
+
+
+def model_card(name: str, vocabulary: Vocabulary, training: Mapping[str, Any], num_parameters: int) -> str:
+    """Markdown with front matter.
+
+    Args:
+        name: of the checkpoint.
+        vocabulary: with support.
+        training: `training_config.json`: configuration, `step`, `minutes` and `data` (data set → counts, licence).
+        num_parameters: of the denoiser.
+    """
+    parts = [
+        FRONT_MATTER,
+        f"# {name}\n",
+        "Metadata-guided diffusion of H&E tiles, 128 × 128 px at 0.5 µm per px, after MeDi (Drexlin et al. 2025, "
+        f"arXiv 2506.17140). {num_parameters / 1e6:.1f} M parameters, pixel space, bfloat16 safetensors; "
+        f"conditioned on {', '.join(ATTRIBUTE[a].label.lower() for a in vocabulary.attributes)}.\n",
+        "```python\nfrom medi_core.pipelines.medi_pipeline import MediPipeline\n"
+        f'pipeline = MediPipeline.from_pretrained("checkpoints/{name}")\n```\n',
+        USE,
+        _training(training),
+        MEASURED,
+        _data(training.get("data", {})),
+        _support(vocabulary),
+        "## Licence\n\nCC BY-NC-SA 4.0, as follows from the training data. The code is Apache-2.0.\n",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _training(training: Mapping[str, Any]) -> str:
+    tiles = training["tiles_seen"]
+    return (
+        "## Training\n\n"
+        f"{training['step']:,} steps, {tiles:,} tiles in all, {training['minutes'] / 60:.1f} hours of wall-clock time "
+        f"on {training['hardware']}. AdamW, EMA {training['ema_decay']}, seed {training['seed']}; the whole "
+        "configuration is in `training_config.json`. Weights are the EMA of the training split's run; validation and "
+        "test patients were never trained on.\n"
+    )
+
+
+def _data(data: Mapping[str, Mapping[str, Any]]) -> str:
+    if not data:
+        return ""
+    rows = "\n".join(
+        f"| {name} | {d['regions']:,} | {d['tiles']:,} | {d['patients'] or 'not recorded'} | {d['licence']} |"
+        for name, d in data.items()
+    )
+    return (
+        "## Training data\n\nNo image is part of this checkpoint. Sources and terms: docs/data.md of the project.\n\n"
+        f"| data set | regions | grid tiles | patients | licence |\n| --- | --- | --- | --- | --- |\n{rows}\n"
+    )
+
+
+def _support(vocabulary: Vocabulary) -> str:
+    lines = ["## Support\n\nGrid tiles and patients of the training split.\n"]
+    for name in ("cancer_type", "center", "preparation"):
+        if by_value := vocabulary.support.get(name):
+            lines.append(_table(ATTRIBUTE[name].label, {display_name(v): s for v, s in by_value.items()}))
+    if vocabulary.pair_support:
+        pairs = {display_name(key): s for key, s in vocabulary.pair_support.items()}
+        lines.append(_table("Cancer type @ center; every other pair was never seen", pairs))
+    return "\n".join(lines)
+
+
+def _table(title: str, support: Mapping[str, Support]) -> str:
+    rows = "\n".join(
+        f"| {value} | {s.num_tiles:,} | {s.num_patients or 'not recorded'} | {s.status} |"
+        for value, s in support.items()
+    )
+    return f"| {title} | tiles | patients | |\n| --- | --- | --- | --- |\n{rows}\n"

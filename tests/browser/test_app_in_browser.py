@@ -1,0 +1,293 @@
+"""The real app with the shipped checkpoint in headless Chromium: `pytest -m browser`.
+
+Needs Chromium on the path (or CHROMIUM=/path/to/it); nothing is downloaded.
+"""
+
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medi_core.data.tile_files import PNG_KEY
+from tests.toys import synthetic_tissue
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update"
+START_SECONDS, RUN_MS = 180, 180_000
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="session")
+def url() -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    app = subprocess.Popen([sys.executable, "app.py", "--port", str(port)], cwd=ROOT)
+    address = f"http://127.0.0.1:{port}/"
+    try:
+        _wait_for(address, app)
+        yield address
+    finally:
+        app.terminate()
+        app.wait(30)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    assert CHROMIUM, "install Chromium or set CHROMIUM"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, url):
+    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    page = _open(context, url)
+    yield page
+    context.close()
+
+
+def test_a_first_visitor_sees_eight_tiles_of_this_checkpoint_at_once(page):
+    images = page.locator("#generate-gallery img")
+    assert images.count() == 8
+    assert all(_has_texture(_pixels(page, images.nth(i))) for i in range(8))
+
+
+def test_generate_shows_a_preview_then_tiles_and_the_clicked_one_large_with_its_measures(page):
+    page.locator("#generate-button").click()
+    page.wait_for_selector("#generate-status progress", timeout=RUN_MS)  # a wait has a progress bar
+    _wait_for_text(page, "#generate-status", "Click one to look closely")
+    images = page.locator("#generate-gallery img")
+    assert images.count() == 8
+    first = _pixels(page, images.first)
+    assert first.shape == (128, 128, 3)
+    assert _has_texture(first)
+    assert not np.array_equal(first, _pixels(page, images.nth(1)))
+
+    images.nth(1).click()
+    page.wait_for_selector("#generate-large img", timeout=RUN_MS)
+    page.get_by_text("Measured", exact=True).wait_for()
+    with page.expect_download() as download:
+        _click_download(page, "Download PNG")
+    with Image.open(download.value.path()) as image:
+        provenance = json.loads(image.text[PNG_KEY])
+        assert np.array_equal(np.asarray(image), _pixels(page, images.nth(1)))
+    assert provenance["origin"] == "synthetic"
+    assert "_seed" in download.value.suggested_filename
+
+
+def test_choosing_a_cancer_type_marks_the_centers_seen_with_it(page):
+    page.get_by_label("Cancer type").first.click()
+    page.get_by_role("option", name="Breast invasive carcinoma").click()
+    page.get_by_label("Center", exact=True).first.click()
+    page.get_by_role("option", name="never seen together").first.wait_for()
+    options = page.get_by_role("option").all_inner_texts()
+    assert any("●" in option and "Indivumed" in option for option in options), options
+
+
+def test_cancel_stops_the_run_and_the_next_one_works(page):
+    page.locator("#generate-button").click()
+    page.wait_for_selector("#generate-status progress", timeout=RUN_MS)
+    page.get_by_role("button", name="Cancel").first.click()
+    _wait_for_text(page, "#generate-status", "Cancelled")
+    page.locator("#generate-button").click()
+    _wait_for_text(page, "#generate-status", "Click one to look closely")
+
+
+def test_compare_shows_a_grid_with_real_counts_and_a_zip_of_it(page):
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#compare-button").click()
+    page.get_by_text("same seeds in every cell").wait_for(timeout=RUN_MS)
+    images = page.locator("#compare-grid img")
+    assert images.count() == 12
+    assert all(images.nth(i).get_attribute("alt").startswith("Synthetic tile: ") for i in range(12))
+    assert page.locator("#compare-grid .medi-count").count() == 12
+    columns = [_pixels(page, images.nth(i)).astype(int) for i in range(4)]
+    assert np.abs(columns[0] - columns[1]).mean() > 0.5, "the center changes nothing"
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download tiles").or_(
+            page.get_by_role("link", name="Download tiles")
+        ).first.click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        names = archive.namelist()
+    assert {"manifest.csv", "grid.png"} <= set(names)
+    assert len([name for name in names if name.endswith(".png")]) == 13
+
+
+def test_the_interpolation_slider_moves_from_one_center_to_the_other(page):
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#interpolate-button").click()
+    frame = page.locator("#interpolated-tile img")
+    frame.wait_for(timeout=RUN_MS)
+    start, start_alt = _pixels(page, frame), frame.get_attribute("alt")
+    slider = page.locator("#interpolation input[type=range]")
+    slider.focus()
+    for _ in range(8):
+        slider.press("ArrowRight")
+    page.wait_for_function(
+        "before => document.querySelector('#interpolated-tile img').alt !== before && "
+        "document.querySelector('#interpolated-tile img').alt.startsWith('100%')",
+        arg=start_alt,
+        timeout=RUN_MS,
+    )
+    page.wait_for_timeout(500)
+    assert not np.array_equal(start, _pixels(page, frame))
+
+
+def test_an_uploaded_tile_is_rerendered_with_its_stain_before_and_after(page, tmp_path):
+    Image.fromarray(synthetic_tissue(150, 2)).save(tmp_path / "tile.png")
+    page.get_by_role("tab", name="Re-render").click()
+    page.locator("#rerender-upload input[type=file]").set_input_files(str(tmp_path / "tile.png"))
+    page.locator("#rerender-base img").wait_for()
+    page.locator("#rerender-button").click()
+    _wait_for_text(page, "#rerender-status", "Drag the handle")
+    page.get_by_role("columnheader", name="Before").wait_for()
+    assert page.locator("#rerender-result img").count() >= 2
+
+
+def test_a_generated_tile_becomes_the_base_of_a_rerendering(page):
+    page.locator("#generate-gallery img").first.click()
+    page.wait_for_selector("#generate-large img", timeout=RUN_MS)
+    page.get_by_role("button", name="Re-render from another center").click()
+    page.get_by_text("Taken from Generate").wait_for()
+    page.locator("#rerender-button").click()
+    _wait_for_text(page, "#rerender-status", "Drag the handle")
+
+
+def test_a_wrong_upload_is_explained_and_the_next_one_works(page, tmp_path):
+    (tmp_path / "tile.png").write_bytes(b"not an image")
+    Image.fromarray(np.full((128, 128, 3), 250, np.uint8)).save(tmp_path / "white.png")
+    Image.fromarray(synthetic_tissue(200, 2)).save(tmp_path / "good.tif")
+    page.get_by_role("tab", name="Re-render").click()
+    page.locator("#rerender-button").click()
+    page.get_by_text("Upload a tile, or take one from the Generate tab").wait_for()
+    page.locator("#rerender-upload input[type=file]").set_input_files(str(tmp_path / "tile.png"))
+    page.get_by_text("not a readable image").wait_for()
+    page.get_by_role("button", name="Remove this file").or_(page.get_by_label("Clear")).first.click()
+    page.locator("#rerender-upload input[type=file]").set_input_files(str(tmp_path / "white.png"))
+    page.get_by_text("tissue covers").wait_for()
+    page.get_by_role("button", name="Remove this file").or_(page.get_by_label("Clear")).first.click()
+    page.locator("#rerender-upload input[type=file]").set_input_files(str(tmp_path / "good.tif"))
+    page.get_by_text("192×192 px").wait_for()
+
+
+def test_a_link_restores_the_controls(browser, url):
+    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    page = _open(
+        context, url + "?tab=generate&cancer_type=Breast_invasive_carcinoma&center=Roswell+Park&eosin=4&seed=77"
+    )
+    page.wait_for_function("document.querySelector('input[aria-label=\"Center\"]').value.startsWith('Roswell Park')")
+    page.wait_for_timeout(500)
+    assert page.get_by_label("Seed of the first tile").input_value() == "77"
+    assert page.get_by_label("number input for Eosin").first.input_value() == "4"
+    context.close()
+
+
+def test_the_keyboard_alone_generates(page):
+    page.locator("#generate-button").focus()
+    page.keyboard.press("Enter")
+    _wait_for_text(page, "#generate-status", "Click one to look closely")
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_tab_is_wider_than_the_screen_and_the_text_is_readable(browser, url, width, scheme):
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = _open(context, f"{url}?__theme={scheme}")
+    for name in ("Generate", "Compare", "Re-render", "About"):
+        tab = page.get_by_role("tab", name=name)
+        if not tab.first.is_visible():
+            page.get_by_role("button", name="More tabs").or_(page.locator(".overflow-menu > button")).first.click()
+            tab = page.get_by_role("button", name=name, exact=True).or_(tab)
+        tab.last.click()
+        page.wait_for_timeout(400)
+        excess = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert excess <= 0, f"{name} is {excess} px too wide at {width} px"
+        missing = page.evaluate("[...document.images].filter(i => i.offsetParent && !i.alt).length")
+        assert missing == 0, f"{missing} images of {name} have no alt text"
+    assert _contrast(page, ".medi-head p") >= 4.5
+    context.close()
+
+
+def _open(context, url: str):
+    page = context.new_page()
+    page.goto(url)
+    page.locator("#generate-button").wait_for(timeout=60_000)
+    return page
+
+
+def _click_download(page, name: str) -> None:
+    page.get_by_role("button", name=name).or_(page.get_by_role("link", name=name)).first.click()
+
+
+def _wait_for(address: str, app: subprocess.Popen) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        assert app.poll() is None, f"the app ended with {app.returncode}"
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.3)
+    raise AssertionError(f"no answer within {START_SECONDS} s")
+
+
+def _wait_for_text(page, selector: str, text: str) -> None:
+    page.wait_for_function(
+        "([selector, text]) => document.querySelector(selector)?.innerText.includes(text)",
+        arg=[selector, text],
+        timeout=RUN_MS,
+    )
+
+
+def _pixels(page, image) -> np.ndarray:
+    """The image as the browser got it, uint8 `(H, W, 3)`."""
+    body = page.request.get(source).body() if (source := image.get_attribute("src")).startswith("http") else None
+    if body is None:
+        import base64
+
+        body = base64.b64decode(source.split(",", 1)[1])
+    with Image.open(io.BytesIO(body)) as opened:
+        assert opened.format == "PNG", "tiles must reach a person lossless"
+        return np.asarray(opened.convert("RGB"))
+
+
+def _has_texture(pixels: np.ndarray) -> bool:
+    return bool(pixels.std() > 5)
+
+
+def _contrast(page, selector: str) -> float:
+    """WCAG 2 contrast of an element's text against the page."""
+    script = """selector => {
+        const luminance = colour => {
+            const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255)
+                .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+        };
+        const text = luminance(getComputedStyle(document.querySelector(selector)).color);
+        let element = document.querySelector(selector), back = "rgba(0, 0, 0, 0)";
+        while (element && (back === "rgba(0, 0, 0, 0)" || back === "transparent")) {
+            back = getComputedStyle(element).backgroundColor; element = element.parentElement;
+        }
+        const ground = luminance(back);
+        return (Math.max(text, ground) + 0.05) / (Math.min(text, ground) + 0.05);
+    }"""
+    return page.evaluate(script, selector)

@@ -1,0 +1,412 @@
+"""Request in, tiles out: what a tile depends on, what is refused, what is reported. Run: pytest tests/services"""
+
+import threading
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from medi_core.checkpoints import Checkpoint
+from medi_core.data.tile_files import encode_png, read_provenance
+from medi_core.errors import InvalidRequestError, UnknownValueError
+from medi_core.metadata.schema import MetadataRecord
+from medi_core.pipelines.schedulers import SCHEDULERS, build_scheduler
+from medi_core.services import generation
+from medi_core.services.generation import GenerationRequest, GenerationService, request_from
+from medi_core.stain.separation import stain_strengths
+from tests.toys import synthetic_tissue
+
+LUNG_LYON = MetadataRecord("Lung_adenocarcinoma", "Lyon", hematoxylin="4")
+BREAST_ROME = MetadataRecord("Breast_invasive_carcinoma", "Rome")
+BASE = synthetic_tissue(32, 1)
+PATIENCE = 20.0
+"""Seconds after which a test of threads gives up."""
+
+
+def request(*seeds: int, **changes) -> GenerationRequest:
+    """The smallest and fastest of requests, but for the changes."""
+    given = {"record": LUNG_LYON, "num_inference_steps": 2, "side_px": (32, 32)} | changes
+    return GenerationRequest(seeds=seeds or (0,), **given)
+
+
+def images(tiles) -> np.ndarray:
+    return np.stack([tile.image for tile in tiles])
+
+
+def distance(a, b) -> int:
+    """Largest difference in grey levels."""
+    return int(np.abs(images(a).astype(int) - images(b)).max())
+
+
+@pytest.fixture
+def build_service(tiny_pipeline, tmp_path):
+    def build(batch_size: int = 4, pipeline=tiny_pipeline) -> GenerationService:
+        return GenerationService(Checkpoint("tiny", "0123456789ab", tmp_path, pipeline), batch_size)
+
+    return build
+
+
+@pytest.fixture
+def service(build_service) -> GenerationService:
+    return build_service()
+
+
+class WhitePipeline:
+    """Draws empty glass, keeps what guidance it was given, and cannot be called twice at once."""
+
+    def __init__(self, vocabulary) -> None:
+        self.metadata_embedder = SimpleNamespace(vocabulary=vocabulary)
+        self.scheduler = SimpleNamespace(order=1)
+        self.guidances, self.is_busy = [], False
+
+    def __call__(self, seeds, num_inference_steps, guidance, height_px, width_px, on_step, **_) -> np.ndarray:
+        assert not self.is_busy
+        self.is_busy = True
+        self.guidances.append(guidance)
+        for i in range(num_inference_steps):
+            time.sleep(0.001)
+            on_step(i + 1, torch.ones(len(seeds), 3, height_px, width_px))
+        self.is_busy = False
+        return np.full((len(seeds), height_px, width_px, 3), 255, np.uint8)
+
+
+# ------------------------------------------------------ what a tile depends on
+
+
+def test_the_same_request_gives_the_same_bytes(service):
+    first, second = service.generate(request(3, 4)), service.generate(request(3, 4))
+    assert np.array_equal(images(first), images(second))
+    assert [t.id for t in first] == [t.id for t in second]
+
+
+def test_seed_condition_and_guidance_each_change_the_tile(service):
+    tile = service.generate(request(3))
+    for other in (request(5), request(3, record=BREAST_ROME), request(3, guidance_scale=4.0)):
+        assert distance(tile, service.generate(other)) > 1
+
+
+@pytest.mark.parametrize("guide", [(), (("center", 3.0),)])
+def test_a_tile_depends_neither_on_the_number_of_tiles_nor_on_the_batch(build_service, guide):
+    alone = [build_service(1).generate(request(seed, attribute_guidance=guide))[0] for seed in range(5)]
+    for batch_size in (2, 3, 8):
+        together = build_service(batch_size).generate(request(*range(5), attribute_guidance=guide))
+        assert [t.seed for t in together] == [0, 1, 2, 3, 4]
+        assert distance(alone, together) <= 1  # a convolution may sum in another order for another batch
+
+
+def test_the_order_in_which_attributes_are_guided_does_not_matter(toy_vocabulary, build_service):
+    pipeline, guide = WhitePipeline(toy_vocabulary), (("center", 2.5), ("cancer_type", 0.3))
+    one, other = (
+        build_service(pipeline=pipeline).generate(request(1, attribute_guidance=g))[0] for g in (guide, guide[::-1])
+    )
+    assert pipeline.guidances[0] == pipeline.guidances[1]
+    assert one.id == other.id
+
+
+def test_a_tile_has_the_size_asked_for(service):
+    assert service.generate(request(1, side_px=(64, 32)))[0].image.shape == (64, 32, 3)
+
+
+# ------------------------------------------------------------------ provenance
+
+
+def test_provenance_says_synthetic_and_names_checkpoint_seed_and_metadata(service):
+    facts = service.generate(request(7))[0].provenance()
+    assert facts["origin"] == "synthetic"
+    assert facts["checkpoint"] == "tiny@0123456789ab"
+    assert facts["seed"] == 7
+    assert facts["metadata"] == {"cancer_type": "Lung_adenocarcinoma", "center": "Lyon", "hematoxylin": "4"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"record": MetadataRecord()},
+        {"attribute_guidance": (("eosin", 0.5), ("center", 2.5)), "guidance_scale": 1.0},
+        {"other_record": BREAST_ROME, "other_weight": 0.3},
+        {"side_px": (64, 32), "num_inference_steps": 3},
+    ],
+    ids=["plain", "unconditioned", "guided", "interpolated", "oblong"],
+)
+def test_a_tile_can_be_made_again_from_its_png_alone(service, changes):
+    tile = service.generate(request(11, 12, **changes))[1]
+    again = service.generate(request_from(read_provenance(encode_png(tile.image, tile.provenance()))))
+    assert distance([tile], again) <= 1
+    assert [t.id for t in again] == [tile.id]
+
+
+def test_a_rerendered_tile_can_be_made_again_from_its_png_and_its_base(service):
+    tile = service.generate(request(1, base_image=BASE, strength=0.4))[0]
+    facts = read_provenance(encode_png(tile.image, tile.provenance()))
+    assert facts["strength"] == 0.4
+    again = service.generate(request_from(facts, BASE.copy()))
+    assert np.array_equal(again[0].image, tile.image)
+    assert again[0].id == tile.id
+
+
+@pytest.mark.parametrize("base", [None, synthetic_tissue(32, 2)])
+def test_a_rerendered_tile_is_not_made_again_without_its_base(service, base):
+    tile = service.generate(request(1, base_image=BASE, strength=0.4))[0]
+    with pytest.raises(InvalidRequestError, match=r"re-rendered from an image of digest [0-9a-f]{12}; give that image"):
+        request_from(tile.provenance(), base)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"metadata": None},
+        {"metadata": {"smell": "lemon"}},
+        {"metadata": {"center": 5}},
+        {"seed": None},
+        {"seed": "1"},
+        {"seed": -1},
+        {"height_px": 33},
+        {"attribute_guidance": [1]},
+        {"attribute_guidance": {"center": "much"}},
+        {"num_inference_steps": 1e9},
+        {"interpolated_towards": 3},
+    ],
+)
+def test_damaged_provenance_is_refused(service, damage):
+    facts = service.generate(request(1))[0].provenance()
+    assert request_from(facts) == request(1)
+    with pytest.raises(InvalidRequestError):
+        request_from(facts | damage)
+
+
+@pytest.mark.parametrize("facts", [None, [], {}, "tile", {"origin": "synthetic", "state": "unfinished"}])
+def test_what_is_no_provenance_at_all_is_refused(facts):
+    with pytest.raises(InvalidRequestError, match="not the provenance of a synthetic tile"):
+        request_from(facts)
+
+
+def test_the_id_differs_when_anything_of_the_provenance_differs(service):
+    rerendered = {"base_image": BASE, "strength": 0.4}
+    interpolated = {"other_record": BREAST_ROME, "other_weight": 0.3}
+    variants = [
+        request(1),
+        request(2),
+        request(1, record=BREAST_ROME),
+        request(1, num_inference_steps=3),
+        request(1, guidance_scale=1.6),
+        request(1, attribute_guidance=(("center", 2.0),)),
+        request(1, attribute_guidance=(("center", 2.1),)),
+        request(1, attribute_guidance=(("eosin", 2.0),)),
+        request(1, side_px=(32, 64)),
+        request(1, side_px=(64, 32)),
+        request(1, **rerendered),
+        request(1, **rerendered | {"strength": 0.5}),
+        request(1, **rerendered | {"base_image": synthetic_tissue(32, 2)}),
+        request(1, **interpolated),
+        request(1, **interpolated | {"other_weight": 0.4}),
+        request(1, **interpolated | {"other_record": MetadataRecord(center="Rome")}),
+    ]
+    tiles = [service.generate(variant)[0] for variant in variants]
+    tiles.append(replace(tiles[0], checkpoint_id="tiny@ba9876543210"))
+    provenances = [str(sorted(tile.provenance().items())) for tile in tiles]
+    assert len(set(provenances)) == len(variants) + 1, "two of the variants are the same"
+    assert len({tile.id for tile in tiles}) == len(variants) + 1
+
+
+def test_the_same_number_in_another_type_is_the_same_request(service):
+    plain = service.generate(request(1, guidance_scale=2.0, attribute_guidance=(("center", 3.0),)))[0]
+    numbers = {"guidance_scale": 2, "attribute_guidance": (("center", np.float32(3)),)}
+    other = service.generate(request(np.int64(1), num_inference_steps=np.int64(2), **numbers))[0]
+    assert other.id == plain.id
+    assert encode_png(other.image, other.provenance()) == encode_png(plain.image, plain.provenance())
+
+
+# --------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize("where", ["record", "other_record"])
+def test_an_unknown_center_is_named_with_the_nearest_known_before_any_sampling(toy_vocabulary, build_service, where):
+    pipeline = WhitePipeline(toy_vocabulary)
+    service, wrong = build_service(pipeline=pipeline), request(1, **{where: MetadataRecord(center="Pariss")})
+    for refuse in (service.generate, service.check):
+        with pytest.raises(UnknownValueError, match=r"center='Pariss' .*did you mean 'Paris'"):
+            refuse(wrong)
+    assert pipeline.guidances == []
+
+
+def test_guidance_for_an_attribute_the_checkpoint_lacks_is_refused_before_any_sampling(toy_vocabulary, build_service):
+    pipeline = WhitePipeline(toy_vocabulary)
+    with pytest.raises(InvalidRequestError, match="guidance for 'scanner': this checkpoint knows cancer_type, center"):
+        build_service(pipeline=pipeline).generate(request(1, attribute_guidance=(("scanner", 2.0),)))
+    assert pipeline.guidances == []
+
+
+NAN, INFINITE = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("changes", "named", "allowed"),
+    [
+        *(({"seeds": seeds}, "number of tiles = ", "from 1 to 10,000") for seeds in ((), range(10_001))),
+        *(
+            ({"seeds": (0, seed)}, f"seed = {seed}:", "whole number from 0 to 9,007,199,254,740,991")
+            for seed in (-1, 2**53, 10**40, NAN, 1.5, "1", None, True)
+        ),
+        *(
+            ({"num_inference_steps": steps}, f"steps = {steps}:", "whole number from 1 to 200")
+            for steps in (0, -3, 201, 10**30, NAN, 2.5, "20")
+        ),
+        *(
+            ({"guidance_scale": scale}, f"guidance = {scale}:", "from 0 to 10")
+            for scale in (-0.1, 10.1, 1e30, NAN, INFINITE, "1.5", None)
+        ),
+        *(
+            ({"attribute_guidance": (("center", scale),)}, f"guidance of center = {scale}:", "from 0 to 10")
+            for scale in (-1, 11, NAN, "2")
+        ),
+        ({"attribute_guidance": (("center", 2), ("center", 3))}, "center, center", "give each once"),
+        *(
+            ({"side_px": (32, side)}, f"side in px = {side}:", "from 32 to 512")
+            for side in (0, -32, 33, 100, 544, 10**9, NAN, 64.0, "64")
+        ),
+        *(
+            ({"strength": strength, "base_image": BASE}, f"strength = {strength}:", "from 0.01 to 1")
+            for strength in (0, -1, 1.01, NAN)
+        ),
+        ({"strength": 0.5}, "strength = 0.5:", "image to re-render"),
+        *(
+            ({"other_weight": weight, "other_record": BREAST_ROME}, f"interpolation = {weight}:", "from 0 to 1")
+            for weight in (-0.1, 1.1, NAN)
+        ),
+        ({"other_weight": 0.5}, "interpolation = 0.5:", "second condition"),
+        ({"record": MetadataRecord(hematoxylin=3)}, "hematoxylin = 3:", "must be text"),
+        ({"other_record": MetadataRecord(center=["Lyon"])}, "center = ['Lyon']:", "must be text"),
+    ],
+)
+def test_a_number_outside_its_range_is_named_with_what_is_allowed(changes, named, allowed):
+    given = {"record": LUNG_LYON, "seeds": (0,)} | changes
+    with pytest.raises(InvalidRequestError) as caught:
+        GenerationRequest(**given)
+    assert named in str(caught.value)
+    assert allowed in str(caught.value)
+
+
+def test_the_ends_of_each_range_are_allowed():
+    request(0, 2**53 - 1, num_inference_steps=200, guidance_scale=0, side_px=(512, 32))
+    request(*range(10_000), num_inference_steps=1, guidance_scale=10, attribute_guidance=(("center", 0),))
+    request(0, base_image=BASE, strength=0.01)
+    request(0, other_record=BREAST_ROME, other_weight=1)
+
+
+def test_a_base_image_of_odd_sides_is_refused(service):
+    with pytest.raises(InvalidRequestError, match="height_px = 40"):
+        service.generate(request(1, base_image=synthetic_tissue(40, 1)))
+
+
+# ---------------------------------------------------------------------- progress
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_progress_grows_to_the_total_and_the_last_report_has_the_tiles(build_service, tiny_pipeline, scheduler):
+    tiny_pipeline.register_modules(scheduler=build_scheduler(scheduler))
+    reports = list(build_service(batch_size=2).stream(request(*range(5), num_inference_steps=3)))
+    done = [report.done for report in reports]
+    assert done == [*range(1, done[-1] + 1), done[-1]]
+    assert {report.total for report in reports} == {done[-1]}
+    assert [len(report.tiles) for report in reports] == [0] * (len(reports) - 1) + [5]
+
+
+def test_previews_are_the_finished_tiles_and_one_estimate_for_each_tile_under_way(build_service):
+    reports = list(build_service(batch_size=2).stream(request(*range(5))))
+    assert [len(report.previews) for report in reports] == [2, 2, 4, 4, 5, 5, 5]
+    assert {(p.shape, p.dtype.name) for report in reports for p in report.previews} == {((32, 32, 3), "uint8")}
+    tiles = reports[-1].tiles
+    for report in reports[2:]:
+        assert all(preview is tile.image for preview, tile in zip(report.previews[:2], tiles[:2], strict=True))
+    assert all(preview is tile.image for preview, tile in zip(reports[-1].previews, tiles, strict=True))
+
+
+def test_generate_reports_what_stream_yields(service):
+    seen = []
+    service.generate(request(1), seen.append)
+    assert [report.done for report in seen] == [1, 2, 2]
+
+
+def test_closing_early_stops_within_a_step_and_the_next_request_works(service, tiny_pipeline):
+    steps = []
+    tiny_pipeline.denoiser.register_forward_hook(lambda *_: steps.append(1))
+    reports = service.stream(request(1, num_inference_steps=200))
+    next(reports)
+    reports.close()
+    num = len(steps)
+    assert num < 200
+    assert not service._lock.locked()
+    assert len(service.generate(request(1))) == 1
+    assert len(steps) == num + 2, "the closed request went on"
+
+
+def test_an_error_while_sampling_releases_the_lock_too(service, tiny_pipeline):
+    handle = tiny_pipeline.denoiser.register_forward_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        service.generate(request(1))
+    handle.remove()
+    assert len(service.generate(request(1))) == 1
+
+
+def test_two_threads_at_once_each_get_their_own_tiles(build_service):
+    wanted = {seed: build_service().generate(request(seed, seed + 1)) for seed in range(0, 8, 2)}
+    service, got = build_service(batch_size=1), {}
+
+    def work(seed: int) -> None:
+        got[seed] = service.generate(request(seed, seed + 1))
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in wanted]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    for seed, tiles in wanted.items():
+        assert [t.seed for t in got[seed]] == [seed, seed + 1]
+        assert distance(got[seed], tiles) <= 1
+
+
+def test_one_request_samples_at_a_time(toy_vocabulary, build_service):
+    service, got = build_service(pipeline=WhitePipeline(toy_vocabulary)), []
+    threads = [threading.Thread(target=lambda: got.append(service.generate(request(1)))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert len(got) == 4
+
+
+# ------------------------------------------------------------- cache and stains
+
+
+def test_a_tile_is_found_by_its_id_and_an_unknown_id_is_not(service):
+    tile = service.generate(request(1))[0]
+    assert service.find(tile.id) is tile
+    assert service.find("0" * 16) is None
+
+
+def test_the_cache_keeps_the_latest_tiles_only(toy_vocabulary, build_service, monkeypatch):
+    monkeypatch.setattr(generation, "CACHED_TILES", 10)
+    service = build_service(pipeline=WhitePipeline(toy_vocabulary))
+    tiles = service.generate(request(*range(10)))
+    service.generate(request(0))  # made again, so it is among the latest
+    later = service.generate(request(*range(100, 107)))
+    assert [t.seed for t in tiles if service.find(t.id)] == [0, 8, 9]
+    assert all(service.find(t.id) for t in later)
+
+
+def test_the_stains_are_those_of_the_image(service, tiny_pipeline, monkeypatch):
+    monkeypatch.setattr(type(tiny_pipeline), "__call__", lambda *_, seeds, **__: np.stack([BASE] * len(seeds)))
+    for tile in service.generate(request(1, 2)):
+        assert (tile.hematoxylin, tile.eosin) == stain_strengths(BASE)
+        assert tile.hematoxylin > 0
+
+
+def test_a_tile_without_tissue_has_no_stains_and_no_trouble(toy_vocabulary, build_service):
+    tile = build_service(pipeline=WhitePipeline(toy_vocabulary)).generate(request(1))[0]
+    assert np.isnan(tile.hematoxylin)
+    assert np.isnan(tile.eosin)
+    assert request_from(read_provenance(encode_png(tile.image, tile.provenance()))) == request(1)

@@ -1,0 +1,72 @@
+"""The named endpoints, through HTTP."""
+
+import json
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from medi_core.data.tile_files import PNG_KEY
+from tests.toys import synthetic_tissue
+
+RECORD = {"cancer_type": "Lung_adenocarcinoma", "center": "Paris", "eosin": "5"}
+
+
+@pytest.fixture(scope="module")
+def client(running_app) -> Client:
+    return Client(running_app.url, verbose=False)
+
+
+def test_info_names_attributes_in_order_and_the_support_of_pairs(client, running_app):
+    answer = client.predict(api_name="/info")
+    assert tuple(answer["attributes"]) == running_app.services.checkpoint.vocabulary.attributes
+    assert answer["pair_support"]["Lung_adenocarcinoma @ Lyon"] == [2, 1]
+    assert answer["checkpoint"] == running_app.services.checkpoint.id
+
+
+def test_a_tile_through_http_is_a_png_that_says_how_it_was_made(client, running_app):
+    (tile,) = client.predict(RECORD, num=1, seed=7, steps=2, api_name="/generate")
+    with Image.open(tile["file"]) as image:
+        assert image.size == (128, 128)
+        provenance = json.loads(image.text[PNG_KEY])
+    assert provenance["origin"] == "synthetic"
+    assert provenance["metadata"] == RECORD
+    assert provenance["seed"] == 7
+    assert provenance["checkpoint"] == running_app.services.checkpoint.id
+
+
+def test_the_same_seed_gives_the_same_pixels_alone_or_among_others(client):
+    (alone,) = client.predict(RECORD, num=1, seed=8, steps=2, api_name="/generate")
+    among = client.predict(RECORD, num=3, seed=6, steps=2, api_name="/generate")
+    with Image.open(alone["file"]) as first, Image.open(among[2]["file"]) as second:
+        assert first.tobytes() == second.tobytes()
+
+
+def test_a_tile_is_rerendered_through_http(client, tmp_path):
+    Image.fromarray(synthetic_tissue(150, 1)).save(tmp_path / "base.png")
+    answer = client.predict(
+        handle_file(tmp_path / "base.png"), {"center": "Rome"}, strength=0.3, steps=2, api_name="/rerender"
+    )
+    assert answer["strength"] == 0.3
+    assert (answer["height_px"], answer["width_px"]) == (128, 128)  # 150 px, cut to a multiple of 32
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"metadata": {"center": "Pariss"}}, "did you mean 'Paris'"),
+        ({"metadata": {"colour": "red"}}, "metadata names colour; known: cancer_type"),
+        ({"metadata": {}, "num": 65}, "at most 64"),
+        ({"metadata": {}, "num": -1}, "number of tiles = 0"),
+        ({"metadata": {}, "side_px": 100}, "multiple of 32"),
+    ],
+)
+def test_bad_input_comes_back_as_one_clear_message(client, arguments, message):
+    with pytest.raises(AppError, match=message):
+        client.predict(**arguments, api_name="/generate")
+
+
+def test_nothing_but_the_three_named_endpoints_is_offered(client):
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert set(endpoints) == {"/info", "/generate", "/rerender"}
