@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from importlib.util import find_spec
 
 from medi_core.errors import MediError
 from medi_core.settings import Settings
@@ -15,9 +16,11 @@ def main() -> int:
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     parser.add_argument("--dtype", help="auto, float32, bfloat16, float16 (default: auto)")
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
-    parser.add_argument("--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")))
+    parser.add_argument("--port", type=int, default=os.environ.get("GRADIO_SERVER_PORT", "7860"))
     flags = parser.parse_args()
     try:
+        if find_spec("spaces"):
+            import spaces  # noqa: F401  ZeroGPU patches CUDA: before torch is imported
         # heavy imports late: `--help` and a wrong flag answer at once
         from medi_core.bootstrap import build_services
         from medi_core.ui.app import build_app, launch_options
@@ -30,7 +33,11 @@ def main() -> int:
         return 2
     app = build_app(services)
     app.queue(default_concurrency_limit=None)
-    app.launch(server_name=flags.host, server_port=flags.port, **launch_options(services))
+    try:
+        app.launch(server_name=flags.host, server_port=flags.port, **launch_options(services))
+    except OSError as error:
+        print(f"error: cannot serve on {flags.host}:{flags.port}: {error}; give another --port", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -34,7 +34,7 @@ class Checkpoint:
     name: str
     """Folder name or hub id."""
     digest: str
-    """First 12 hex digits of the SHA-256 of its weights: two checkpoints of one name stay apart."""
+    """First 12 hex digits of the SHA-256 of its weights and configurations: what decides a tile, but for the device."""
     folder: Path
     pipeline: MediPipeline
 
@@ -159,9 +159,10 @@ def _quiet_diffusers() -> Iterator[None]:
 
 def _digest(folder: Path) -> str:
     sha = hashlib.sha256()
-    for component in COMPONENTS:
-        for path in sorted((folder / component).glob("*.safetensors")):
-            sha.update(path.read_bytes())
+    configs = [folder / "model_index.json", *folder.glob("*/*config.json")]
+    for path in sorted([*configs, *folder.glob("*/*.safetensors")]):
+        sha.update(path.relative_to(folder).as_posix().encode())
+        sha.update(path.read_bytes())
     return sha.hexdigest()[:12]
 
 

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from medi_core.errors import InvalidRequestError, MediError
 from medi_core.metadata.schema import ATTRIBUTE, ATTRIBUTES, MetadataRecord, display_name
@@ -117,9 +117,9 @@ def build_welcome(flags: argparse.Namespace) -> dict[str, Any]:
 
 def data_check(flags: argparse.Namespace) -> dict[str, Any]:
     """Validate a manifest and count what is in it."""
-    from medi_core.data.manifest import read_manifest
+    from medi_core.data.manifest import read_manifest, summarize_manifest
 
-    return _summary(read_manifest(flags.manifest))
+    return summarize_manifest(read_manifest(flags.manifest))
 
 
 def data_import(flags: argparse.Namespace) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def data_import(flags: argparse.Namespace) -> dict[str, Any]:
     from medi_core.data.import_table import import_table
     from medi_core.data.import_tcga_ut import import_tcga_ut
     from medi_core.data.import_webdataset import import_webdataset
-    from medi_core.data.manifest import write_manifest
+    from medi_core.data.manifest import summarize_manifest, write_manifest
 
     if flags.kind != "webdataset" and len(flags.source) > 1:
         raise InvalidRequestError(f"{flags.kind} takes one source, given {len(flags.source)}")
@@ -146,7 +146,7 @@ def data_import(flags: argparse.Namespace) -> dict[str, Any]:
         )
         frame, dropped = imported.frame, imported.dropped
     write_manifest(frame, flags.out)
-    return {"manifest": str(flags.out), "dropped_columns": list(dropped)} | _summary(frame)
+    return {"manifest": str(flags.out), "dropped_columns": list(dropped)} | summarize_manifest(frame)
 
 
 def train_diffusion(flags: argparse.Namespace) -> dict[str, Any]:
@@ -237,14 +237,6 @@ def _generate_into(flags: argparse.Namespace, request) -> dict[str, Any]:
     }
 
 
-def _summary(frame) -> dict[str, Any]:
-    counts = {
-        name: {str(k): int(v) for k, v in frame[name].value_counts(dropna=False).items()}
-        for name in ("split", "cancer_type", "center", "preparation", "dataset")
-    }
-    return {"rows": len(frame), "images": frame["path"].nunique(), "patients": frame["patient_id"].nunique(), **counts}
-
-
 def _plain_text(answer: dict[str, Any]) -> str:
     """`key: value` lines; long lists and tables are indented."""
     lines = []
@@ -261,8 +253,15 @@ def _plain_text(answer: dict[str, Any]) -> str:
 # -------------------------------------------------------------------- parser
 
 
+class _OneLineParser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the flags, as every other error does."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+
 def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m medi_core", description="Metadata-guided diffusion of H&E tiles")
+    parser = _OneLineParser(prog="python -m medi_core", description="Metadata-guided diffusion of H&E tiles")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add(commands, "info", info, "what a checkpoint knows", text=info_text, checkpoint=True)
 
@@ -309,7 +308,7 @@ def _add_metadata(command: argparse.ArgumentParser) -> None:
 
 def _add_sampling(command: argparse.ArgumentParser, guidance: float) -> None:
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--steps", type=int, default=20, help="denoising steps (default: 20)")
+    command.add_argument("--steps", type=int, default=12, help="denoising steps (default: 12)")
     command.add_argument("--guidance", type=float, default=guidance, help=f"1 = none (default: {guidance:g})")
     command.add_argument("--guide", nargs="*", default=[], metavar="ATTRIBUTE=SCALE", help="guidance by attribute")
     command.add_argument("--out", type=Path, required=True, help="folder for PNGs and manifest.csv")
@@ -337,7 +336,11 @@ def _add_training(commands) -> None:
     command.add_argument("--global-batch", type=int, help="tiles a step over all processes")
     command.add_argument("--learning-rate", type=float)
     command.add_argument("--seed", type=int)
-    command.add_argument("--attributes", type=_names, help="comma-separated; default: those of the shipped checkpoint")
+    command.add_argument(
+        "--attributes",
+        type=_names,
+        help="comma-separated; default: those of the shipped checkpoint",
+    )
     command.add_argument("--widths", type=_widths, dest="block_out_channels", help="U-Net widths, e.g. 96,192,288")
     command.add_argument("--precision", choices=("no", "bf16"), default="bf16")
     command.add_argument("--compile", action="store_true", help="torch.compile: slow start, faster steps")

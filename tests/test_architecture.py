@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": BELOW_UI | {"bootstrap"},
     "bootstrap": BELOW_UI,
     # widgets, and what they call
-    "ui": {"bootstrap", "checkpoints", "data", "errors", "figures", "metadata", "services"},
+    "ui": {"bootstrap", "checkpoints", "data", "errors", "figures", "metadata", "services", "storage"},
     "services": LEAVES | {"checkpoints", "device", "storage"},
     # areas
     "checkpoints": {"checkpoint_checks", "errors", "metadata", "models", "pipelines", "storage"},
@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 HOME_OF: dict[str, set[str]] = {
     "gradio": {"ui", "app"},
-    "spaces": {"services"},
+    "spaces": {"app", "services"},
     "plotly": {"figures", "ui"},
     "matplotlib": set(),
     "torch": {

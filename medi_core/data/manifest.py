@@ -9,6 +9,7 @@ larger region, px), the attributes of `metadata/schema.py`, `patient_id`, `slide
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -92,6 +93,15 @@ def write_manifest(frame: pd.DataFrame, path: str | Path) -> None:
         raise ManifestError(f"{path.name}: {NO_PARQUET}") from error
     except OSError as error:
         raise StorageError(f"could not write {path}: {error.strerror or error}") from error
+
+
+def summarize_manifest(frame: pd.DataFrame) -> dict[str, Any]:
+    """Plain JSON: rows, images, patients, and how many rows have each value of what a subgroup is made of."""
+    counts = {
+        name: {str(k): int(v) for k, v in frame[name].value_counts(dropna=False).items()}
+        for name in ("split", "cancer_type", "center", "preparation", "dataset")
+    }
+    return {"rows": len(frame), "images": frame["path"].nunique(), "patients": frame["patient_id"].nunique(), **counts}
 
 
 def read_table(path: Path) -> pd.DataFrame:

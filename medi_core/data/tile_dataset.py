@@ -61,13 +61,15 @@ def read_grid_tile(row: pd.Series, region: np.ndarray, side_px: int = TILE_PX) -
     return region[y : y + side_px, x : x + side_px]
 
 
-def measure_stains(manifest: pd.DataFrame, regions: dict[str, np.ndarray]) -> pd.DataFrame:
+def measure_stains(manifest: pd.DataFrame, regions: dict[str, np.ndarray], side_px: int = TILE_PX) -> pd.DataFrame:
     """The manifest with `hematoxylin` and `eosin` measured on each grid tile where not given."""
     manifest = manifest.copy()
     todo = manifest[list(STAINS)].isna().any(axis=1)
-    measured = [stain_strengths(read_grid_tile(row, regions[row["path"]])) for _, row in manifest[todo].iterrows()]
-    if measured:
-        manifest.loc[todo, list(STAINS)] = np.array(measured)
+    for i, row in manifest[todo].iterrows():
+        measured = stain_strengths(read_grid_tile(row, regions[row["path"]], side_px))
+        for name, strength in zip(STAINS, measured, strict=True):
+            if pd.isna(row[name]):
+                manifest.loc[i, name] = strength
     return manifest
 
 

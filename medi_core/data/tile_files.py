@@ -99,6 +99,19 @@ def open_tile_folder(folder: Path) -> pd.DataFrame | None:
         raise StorageError(f"{folder} holds a manifest that tiles cannot be added to: {error}") from error
 
 
+def decode_png(png: bytes) -> np.ndarray:
+    """The pixels, uint8 `(H, W, 3)`, RGB.
+
+    Raises:
+        InvalidImageError: damaged.
+    """
+    try:
+        with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, Image.DecompressionBombError, ValueError, SyntaxError) as error:
+        raise InvalidImageError(f"the PNG cannot be read: {error}") from error
+
+
 def write_tile_folder(tiles: Sequence[TileFile], folder: Path) -> Path:
     """PNGs, and a row each in `manifest.csv`, beside the rows already in it; returns the manifest's path.
 

@@ -37,8 +37,8 @@ class Support:
         """`seen (40 tiles, 12 patients)`, `rare (243 tiles, patients not recorded)` or `never seen`."""
         if self.num_tiles == 0:
             return self.status
-        patients = _count(self.num_patients, "patient") if self.num_patients else "patients not recorded"
-        return f"{self.status} ({_count(self.num_tiles, 'tile')}, {patients})"
+        patients = count(self.num_patients, "patient") if self.num_patients else "patients not recorded"
+        return f"{self.status} ({count(self.num_tiles, 'tile')}, {patients})"
 
 
 @dataclass(frozen=True)
@@ -124,13 +124,12 @@ class Vocabulary:
         return f"{value} ({edges[i - 1]:.2f} to {edges[i]:.2f})"
 
     def support_of(self, record: MetadataRecord) -> Support:
-        """Support of the (cancer type, center) pair, or of the one of them that is set."""
+        """The weakest support among the (cancer type, center) pair and every other value that is set."""
+        given = record.to_dict()
+        parts = [self.support[name].get(given[name], Support()) for name in given if name in self.support]
         if record.cancer_type and record.center:
-            return self.pair_support.get(pair_key(record.cancer_type, record.center), Support())
-        for name in ("cancer_type", "center"):
-            if value := getattr(record, name):
-                return self.support.get(name, {}).get(value, Support())
-        return self.total
+            parts.append(self.pair_support.get(pair_key(record.cancer_type, record.center), Support()))
+        return min(parts, key=lambda support: (support.num_patients, support.num_tiles), default=self.total)
 
     def _id_of(self, attribute: str, value: str) -> int:
         values = self.values[attribute]
@@ -239,7 +238,8 @@ def _support_by_key(keys: Sequence[str | None], patients: Sequence[str | None]) 
     return {key: Support(tiles[key], len(seen[key])) for key in sorted(tiles)}
 
 
-def _count(n: int, noun: str) -> str:
+def count(n: int, noun: str) -> str:
+    """`1 tile`, `8 tiles`."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 

@@ -3,6 +3,7 @@
 The module path is recorded in checkpoints (`model_index.json`): never rename it.
 """
 
+import functools
 from typing import Any
 
 import torch
@@ -28,8 +29,7 @@ class MetadataEmbedder(ModelMixin, ConfigMixin):
     def __init__(self, vocabulary: dict[str, Any], embedding_dim: int) -> None:
         super().__init__()
         self.tables = nn.ModuleList(
-            nn.Embedding(len(values) + 1, embedding_dim)
-            for values in Vocabulary.from_dict(vocabulary).values.values()
+            nn.Embedding(len(values) + 1, embedding_dim) for values in Vocabulary.from_dict(vocabulary).values.values()
         )
         for table in self.tables:
             # small: a value that training rarely shows stays near "unknown" instead of somewhere random
@@ -38,7 +38,7 @@ class MetadataEmbedder(ModelMixin, ConfigMixin):
             nn.Linear(embedding_dim, embedding_dim), nn.SiLU(), nn.Linear(embedding_dim, embedding_dim)
         )
 
-    @property
+    @functools.cached_property
     def vocabulary(self) -> Vocabulary:
         return Vocabulary.from_dict(self.config.vocabulary)
 

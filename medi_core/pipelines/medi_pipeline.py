@@ -20,6 +20,10 @@ from medi_core.pipelines.windows import predict_by_windows
 MAX_SIDE_PX = 512
 SIDE_MULTIPLE_PX = 32
 SIGMA_MAX = 1.0
+# Kernels are chosen by batch size and round differently, so that a tile would depend on how many others are made with
+# it. Every forward therefore has the same number of rows: small enough that one tile does not pay for many.
+MICRO_BATCH = {"cpu": 4}
+ACCELERATOR_MICRO_BATCH = 16
 
 
 class MediPipeline(DiffusionPipeline):
@@ -72,7 +76,7 @@ class MediPipeline(DiffusionPipeline):
             InvalidRequestError: a size, step count or strength outside its range.
         """
         self._check(condition_ids, seeds, num_inference_steps, height_px, width_px, base_tiles, strength)
-        device, dtype = self.device, self.denoiser.dtype
+        device = self.device
 
         # 1) conditioning vectors: the full condition first, then one a guidance term
         terms = active_terms(guidance)
@@ -95,9 +99,7 @@ class MediPipeline(DiffusionPipeline):
             used = len(terms) + 1 if is_guided else 1
 
             def predict(window: torch.Tensor, timestep=timestep, used=used) -> torch.Tensor:
-                batch = torch.cat([window] * used).to(dtype, memory_format=torch.channels_last)
-                conditioning = torch.cat(conditionings[:used])
-                return self.denoiser(batch, timestep.expand(len(batch)), conditioning).float()
+                return self._predict_clean(torch.cat([window] * used), timestep, torch.cat(conditionings[:used]))
 
             predicted = predict_by_windows(predict, x_t, used, window_px)  # (used, B, 3, H, W)
             clean = combine(predicted[0], predicted[1:], [t.scale for t in terms[: used - 1]])
@@ -106,14 +108,28 @@ class MediPipeline(DiffusionPipeline):
                 on_step(i + 1, clean)
         return to_uint8(x_t)
 
+    def _predict_clean(self, x_t: torch.Tensor, timestep: torch.Tensor, conditioning: torch.Tensor) -> torch.Tensor:
+        """The denoiser in micro-batches of one fixed size, the last one filled up: float32 `(B, 3, H, W)`."""
+        size = MICRO_BATCH.get(self.device.type, ACCELERATOR_MICRO_BATCH)
+        rows = torch.arange(-(-len(x_t) // size) * size, device=x_t.device).clamp(max=len(x_t) - 1)
+        predicted = []
+        for part in rows.split(size):
+            batch = x_t[part].to(self.denoiser.dtype, memory_format=torch.channels_last)
+            predicted.append(self.denoiser(batch, timestep.expand(size), conditioning[part]).float())
+        return torch.cat(predicted)[: len(x_t)]
+
     def _embed(self, ids, columns, null_ids, other_ids, other_weights) -> torch.Tensor:
         """Conditioning `(B, E)` with some columns dropped, mixed with the second condition if given."""
-        first = self.metadata_embedder(drop_columns(ids, columns, null_ids))
+        first = self._embed_rows(drop_columns(ids, columns, null_ids))
         if other_ids is None:
             return first
-        second = self.metadata_embedder(drop_columns(other_ids.to(ids.device), columns, null_ids))
+        second = self._embed_rows(drop_columns(other_ids.to(ids.device), columns, null_ids))
         weights = torch.tensor(other_weights, dtype=first.dtype, device=first.device)[:, None]
         return (1 - weights) * first + weights * second
+
+    def _embed_rows(self, ids: torch.Tensor) -> torch.Tensor:
+        """`(B, A)` → `(B, E)`, a row at a time: as for the denoiser, the kernel must not depend on the company."""
+        return torch.cat([self.metadata_embedder(row) for row in ids.split(1)])
 
     def _null_ids(self, device: torch.device) -> torch.Tensor:
         vocabulary = self.metadata_embedder.vocabulary

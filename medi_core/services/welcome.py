@@ -3,8 +3,8 @@
 import threading
 from pathlib import Path
 
-from medi_core.data.tile_files import encode_png, read_provenance
-from medi_core.errors import InvalidRequestError
+from medi_core.data.tile_files import decode_png, encode_png, read_provenance
+from medi_core.errors import MediError
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import PAIR_SEPARATOR
 from medi_core.services.generation import GeneratedTile, GenerationRequest, GenerationService, request_from
@@ -37,8 +37,8 @@ class WelcomeService:
         values = zip(("cancer_type", "center"), pair.split(PAIR_SEPARATOR, 1), strict=True)
         return MetadataRecord(**{name: v for name, v in values if name in self._generation.vocabulary.attributes})
 
-    def cached(self) -> list[tuple[bytes, MetadataRecord, int]]:
-        """(PNG, record, seed) of the stored tiles of the loaded checkpoint; whatever else is there is left out."""
+    def cached(self) -> list[GeneratedTile]:
+        """The stored tiles of the loaded checkpoint; whatever else is there is left out."""
         found = []
         for path in sorted(self._folder.glob("*.png")):
             png = _read_or_nothing(path)
@@ -46,10 +46,9 @@ class WelcomeService:
             if provenance is None or provenance.get("checkpoint") != self._generation.checkpoint.id:
                 continue
             try:
-                request = request_from(provenance)
-            except InvalidRequestError:  # a file that cannot be used must not keep the app from starting
+                found.append(self._generation.adopt(request_from(provenance), decode_png(png)))
+            except MediError:  # a file that cannot be used must not keep the app from starting
                 continue
-            found.append((png, request.record, request.seeds[0]))
         return found
 
     def make(self) -> list[GeneratedTile]:

@@ -44,7 +44,11 @@ def load_dataset(
         raise ManifestError(f"the manifest has no row with split '{split}'")
     regions = {path: read_image(path) for path in rows["path"].unique()}
     if vocabulary is None:
-        vocabulary = vocabulary_of(measure_stains(rows, regions), config.attributes)
+        vocabulary = vocabulary_of(measure_stains(rows, regions, config.side_px), config.attributes)
+        if empty := [name for name, values in vocabulary.values.items() if not values or values == ("1",)]:
+            raise ManifestError(
+                f"no two training rows differ in {', '.join(empty)}: leave it out of the attributes or fill the column"
+            )
     return RandomTileDataset(rows, regions, vocabulary, config.sampling, config.side_px)
 
 

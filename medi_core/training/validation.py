@@ -30,7 +30,7 @@ class ValidationSet:
         tiles = torch.stack([tile for tile, _ in items]).float() / 127.5 - 1
         generator = torch.Generator().manual_seed(config.seed)
         eps = torch.randn(tiles.shape, generator=generator)
-        # every noise level alike, not as training draws them: stratified over the quantiles of the logit-normal
+        # the noise levels that training draws, stratified over the quantiles of their distribution
         quantiles = (torch.arange(NUM_TILES) + 0.5) / NUM_TILES
         logits = config.objective.sigma_logit_mean + config.objective.sigma_logit_std * torch.special.ndtri(quantiles)
         sigmas = torch.sigmoid(logits)[torch.randperm(NUM_TILES, generator=generator)]

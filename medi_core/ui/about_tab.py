@@ -3,6 +3,7 @@
 import gradio as gr
 
 from medi_core.checkpoints import Checkpoint
+from medi_core.metadata.schema import ATTRIBUTE
 from medi_core.ui.shared import Shared
 
 WHAT = """## What this is
@@ -11,7 +12,8 @@ MeDi Explorer makes synthetic H&E tiles of 128 × 128 px at 0.5 µm per px with 
 cancer type **and** the metadata: the hospital, the preparation, the stain. One can ask for combinations that are rare,
 or that nobody has seen, and look at what changes when only the hospital changes.
 
-The method is Metadata-Guided Diffusion: Drexlin et al., *MeDi* (MICCAI 2025), arXiv 2506.17140. The network, the
+The method is Metadata-Guided Diffusion: Drexlin et al., *MeDi* (MICCAI 2025),
+[arXiv 2506.17140](https://arxiv.org/abs/2506.17140). The network, the
 guidance by attribute and this app are an independent implementation.
 
 **For research only. Not for diagnosis.** Every tile is synthetic; a downloaded tile says so in its PNG text, with
@@ -37,7 +39,8 @@ def _running(checkpoint: Checkpoint) -> str:
     return (
         f"**Loaded:** `{checkpoint.id}`, {parameters:.1f} M parameters, {pipeline.device.type}, "
         f"{str(pipeline.denoiser.dtype).removeprefix('torch.')}; "
-        + ", ".join(f"{len(values)} × {name}" for name, values in vocabulary.values.items())
+        + "conditioned on "
+        + ", ".join(f"{ATTRIBUTE[name].label.lower()} ({len(values)})" for name, values in vocabulary.values.items())
     )
 
 

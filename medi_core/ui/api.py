@@ -1,17 +1,22 @@
 """The named HTTP endpoints, for programs: typed, with names of attributes as parameters."""
 
+from pathlib import Path
+
 import gradio as gr
 from gradio import FileData
+from gradio.utils import get_upload_folder
 
-from medi_core.errors import InvalidRequestError, UnknownValueError
+from medi_core.errors import InvalidImageError, InvalidRequestError, UnknownValueError
 from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
 from medi_core.services.export import strength_or_none
-from medi_core.services.generation import GeneratedTile, GenerationRequest
+from medi_core.services.generation import DEFAULT_STEPS, MAX_SEED, GeneratedTile, GenerationRequest
 from medi_core.services.rerender import read_base_image
 from medi_core.ui.handlers import png_of, reported, tile_name, write_download
 from medi_core.ui.shared import GPU_QUEUE, Shared
 
 MAX_API_TILES = 64
+MAX_API_WORK = 64 * 50 * 128**2
+"""Tiles × steps × pixels of one call: it holds the device until it is done."""
 
 
 def build_api(shared: Shared) -> None:
@@ -24,7 +29,12 @@ def build_api(shared: Shared) -> None:
 
     @reported
     def generate(
-        metadata: dict, num: int = 1, seed: int = 0, steps: int = 20, guidance: float = 1.5, side_px: int = 128
+        metadata: dict,
+        num: int = 1,
+        seed: int = 0,
+        steps: int = DEFAULT_STEPS,
+        guidance: float = 1.5,
+        side_px: int = 128,
     ) -> list[dict]:
         """Tiles as PNG files with their provenance.
 
@@ -32,29 +42,47 @@ def build_api(shared: Shared) -> None:
             metadata: attribute → value, e.g. {"cancer_type": "...", "center": "..."}; see `/info`.
             num: tiles, at most 64; seeds seed, seed + 1, …
         """
-        if num > MAX_API_TILES:
-            raise InvalidRequestError(f"num = {num}: at most {MAX_API_TILES} tiles a call")
+        for name, value, most in (("num", num, MAX_API_TILES), ("seed", seed, MAX_SEED)):
+            if not isinstance(value, int) or value > most:
+                raise InvalidRequestError(f"{name} = {value!r}: it must be a whole number, at most {most:,}")
+        if num * steps * side_px**2 > MAX_API_WORK:
+            raise InvalidRequestError("too much for one call: ask for fewer or smaller tiles, or fewer steps")
         seeds = tuple(range(seed, seed + num))
         request = GenerationRequest(_record(metadata), seeds, steps, guidance, side_px=(side_px, side_px))
         return [_answer(tile) for tile in service.generate(request)]
 
     @reported
     def rerender(
-        image: FileData, metadata: dict, strength: float = 0.5, seed: int = 0, steps: int = 20, guidance: float = 2.0
+        image: FileData,
+        metadata: dict,
+        strength: float = 0.5,
+        seed: int = 0,
+        steps: int = DEFAULT_STEPS,
+        guidance: float = 2.0,
     ) -> dict:
         """One tile re-rendered under other metadata."""
-        base = read_base_image(image["path"] if isinstance(image, dict) else image.path)
+        base = read_base_image(_uploaded(image))
         request = GenerationRequest(
             _record(metadata), (seed,), steps, guidance, (), base.image.shape[:2], base.image, strength
         )
         return _answer(service.generate(request)[0])
 
     gr.api(info, api_name="info")
-    gr.api(generate, api_name="generate", concurrency_id=GPU_QUEUE)
-    gr.api(rerender, api_name="rerender", concurrency_id=GPU_QUEUE)
+    gr.api(generate, api_name="generate", concurrency_id=GPU_QUEUE, concurrency_limit=1)
+    gr.api(rerender, api_name="rerender", concurrency_id=GPU_QUEUE, concurrency_limit=1)
+
+
+def _uploaded(image: FileData) -> Path:
+    """The path of an upload; Gradio does not check what `gr.api` hands on, so any file of the server could be named."""
+    path = Path(image["path"] if isinstance(image, dict) and isinstance(image.get("path"), str) else "").resolve()
+    if not path.is_relative_to(Path(get_upload_folder()).resolve()) or not path.is_file():
+        raise InvalidImageError("image is no uploaded file: send it with handle_file(...) of gradio_client")
+    return path
 
 
 def _record(metadata: dict) -> MetadataRecord:
+    if not isinstance(metadata, dict):
+        raise InvalidRequestError(f"metadata = {metadata!r}: it must be a mapping of attribute to value")
     unknown = set(metadata) - set(ATTRIBUTE)
     if unknown:
         raise UnknownValueError(f"metadata names {', '.join(sorted(unknown))}; known: {', '.join(ATTRIBUTE)}")

@@ -26,7 +26,7 @@ def build_app(services: Services) -> gr.Blocks:
     """All tabs around one set of services."""
     with gr.Blocks(title=TITLE, delete_cache=(CACHE_SECONDS, CACHE_SECONDS), analytics_enabled=False) as app:
         gr.Markdown(f"# {TITLE}\n{NOTICE}", elem_classes="medi-head")
-        base_tile, compare_tile = gr.State(""), gr.State("")
+        base_tile, compare_tile = gr.State(("", 0.0)), gr.State(("", 0.0))
         with gr.Tabs() as tabs:  # its children must be tabs only: the browser numbers them
             shared = Shared(services, tabs, base_tile, compare_tile)
             for name, (label, build_tab) in TABS.items():

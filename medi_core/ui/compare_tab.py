@@ -1,24 +1,34 @@
 """Compare: the same seeds under other metadata, and the way between two conditions."""
 
 from collections.abc import Iterator
+from html import escape
 
 import gradio as gr
 
 from medi_core.data.tile_files import encode_zip
 from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
-from medi_core.metadata.vocabulary import Vocabulary
+from medi_core.metadata.vocabulary import Vocabulary, count
 from medi_core.services.comparison import ComparisonRequest, ComparisonService
-from medi_core.services.generation import MAX_SEED, GenerationRequest
-from medi_core.ui.contact_sheet import contact_sheet, empty_grid_html, frame_alt, grid_html, sheet_png
-from medi_core.ui.handlers import gallery_image, progress_html, reported, throttled, tile_file, write_download
+from medi_core.services.generation import DEFAULT_STEPS, GenerationRequest
+from medi_core.services.streaming import stream
+from medi_core.ui.contact_sheet import Grid, contact_sheet, empty_grid_html, frame_alt, grid_html, sheet_png
+from medi_core.ui.handlers import (
+    gallery_image,
+    progress_html,
+    reported,
+    seeds_from,
+    throttled,
+    tile_file,
+    write_download,
+)
 from medi_core.ui.links import build_link_button, restore
-from medi_core.ui.metadata_controls import ANY, center_choices, value_choices
-from medi_core.ui.shared import GPU_QUEUE, Shared
+from medi_core.ui.metadata_controls import ANY, center_choices, describe, value_choices
+from medi_core.ui.runs import wire_run
+from medi_core.ui.shared import Shared
 
 NO_ROWS = "none"
 FRAMES = 9
 SHOWN_CENTERS, SHOWN_TYPES = 4, 3
-PROGRESS = gr.Progress()  # Gradio fills it in anew for every call
 
 
 def build_compare_tab(shared: Shared) -> None:
@@ -38,14 +48,14 @@ def build_compare_tab(shared: Shared) -> None:
             with gr.Accordion("Held the same in every cell", open=False):
                 held = [_held_dropdown(vocabulary, name) for name in vocabulary.attributes]
             with gr.Row():
-                seed = gr.Number(1, label="First seed", precision=0, minimum=0, maximum=MAX_SEED)
+                seed = gr.Number(1, label="First seed", precision=0)
                 num_seeds = gr.Slider(1, 4, value=1, step=1, label="Seeds a cell", buttons=[])
             with gr.Accordion("Advanced", open=False):
-                steps = gr.Slider(4, 50, value=20, step=1, label="Denoising steps", buttons=[])
+                steps = gr.Slider(4, 50, value=DEFAULT_STEPS, step=1, label="Denoising steps", buttons=[])
                 guidance = gr.Slider(1, 4, value=1.5, step=0.1, label="Guidance", buttons=[])
             with gr.Row():
                 compare = gr.Button("Compare", variant="primary", elem_id="compare-button")
-                cancel = gr.Button("Cancel")
+                cancel = gr.Button("Cancel", interactive=False)
             controls = {
                 "column_attribute": column_attribute,
                 "column_values": column_values,
@@ -55,6 +65,7 @@ def build_compare_tab(shared: Shared) -> None:
                 "num_seeds": num_seeds,
                 "steps": steps,
                 "guidance": guidance,
+                **{f"held_{name}": held_in for name, held_in in zip(vocabulary.attributes, held, strict=True)},
             }
             build_link_button("compare", controls)
         with gr.Column(scale=3, min_width=320):
@@ -69,7 +80,10 @@ def build_compare_tab(shared: Shared) -> None:
                 start_type, start_center = _pair(vocabulary, "From", columns, rows, 0)
             with gr.Row():
                 end_type, end_center = _pair(vocabulary, "To", columns, rows, 1)
-            interpolate = gr.Button("Interpolate", variant="primary", elem_id="interpolate-button")
+            with gr.Row():
+                interpolate = gr.Button("Interpolate", variant="primary", elem_id="interpolate-button")
+                cancel_interpolation = gr.Button("Cancel", interactive=False)
+            interpolation_status = gr.HTML("", padding=False)
         with gr.Column(scale=3, min_width=320):
             position = gr.Slider(
                 0,
@@ -93,11 +107,10 @@ def build_compare_tab(shared: Shared) -> None:
     frames = gr.State([])
 
     # --------------------------------------------------------------- handlers
-    def request_of(column, column_chosen, row, row_chosen, first, count, num_steps, scale, *held_values):
+    def request_of(column, column_chosen, row, row_chosen, first, num, num_steps, scale, *held_values):
         values = zip(vocabulary.attributes, held_values, strict=True)
         record = MetadataRecord(**{n: v for n, v in values if v != ANY and n not in (column, row)})
-        seeds = tuple(range(int(first or 0), int(first or 0) + int(count)))
-        base = GenerationRequest(record, seeds, int(num_steps), scale)
+        base = GenerationRequest(record, seeds_from(first, num), int(num_steps), scale)
         rows_chosen = (None, ()) if row == NO_ROWS else (row, tuple(row_chosen))
         return ComparisonRequest(base, column, tuple(column_chosen), *rows_chosen)
 
@@ -105,46 +118,57 @@ def build_compare_tab(shared: Shared) -> None:
     def on_compare(*values) -> Iterator[tuple]:
         request = request_of(*values)
         hidden = gr.update(visible=False)
-        yield progress_html(0, 1, "Starting"), gr.skip(), hidden, hidden
+        empty: Grid = [[] for _ in request.records()]  # the grid of the run before would pass for this one's
+        yield progress_html(0, 1, "Starting"), grid_html(vocabulary, request, empty), hidden, hidden
         for report, grid in throttled(service.stream(request), lambda pair: pair[0]):
             status_now = progress_html(report.done, report.total, "Denoising")
             yield status_now, grid_html(vocabulary, request, grid) if report.tiles else gr.skip(), hidden, hidden
-        sheet = sheet_png(contact_sheet(vocabulary, request, grid))
+        sheet = sheet_png(contact_sheet(vocabulary, request, grid), request, generation.checkpoint.id)
         tiles = [tile for row in grid for cell in row for tile in cell.tiles]
         files = [tile_file(tile) for tile in {tile.id: tile for tile in tiles}.values()]
         png = gr.update(visible=True, value=write_download("medi-grid.png", sheet))
         zipped = encode_zip(files, {"grid.png": sheet})
         download = gr.update(visible=True, value=write_download("medi-grid.zip", zipped))
-        yield f"{len(tiles)} tiles, same seeds in every cell.", grid_html(vocabulary, request, grid), png, download
+        yield (
+            f"{count(len(tiles), 'tile')}, same seeds in every cell.",
+            grid_html(vocabulary, request, grid),
+            png,
+            download,
+        )
 
     @reported
-    def on_interpolate(from_type, from_center, to_type, to_center, first, num_steps, scale, progress=PROGRESS):
+    def on_interpolate(from_type, from_center, to_type, to_center, first, num_steps, scale) -> Iterator[tuple]:
         start, end = _record(from_type, from_center), _record(to_type, to_center)
-        request = GenerationRequest(start, (int(first or 0),), int(num_steps), scale)
+        request = GenerationRequest(start, seeds_from(first, 1), int(num_steps), scale)
         weights = [i / (FRAMES - 1) for i in range(FRAMES)]
-        tiles = service.interpolate(request, end, weights, lambda done, total: progress((done, total), unit="tiles"))
+        for report in stream(lambda emit: service.interpolate(request, end, weights, lambda *done: emit(done))):
+            if isinstance(report, tuple):
+                yield progress_html(*report, "Making tiles"), [], gr.skip(), gr.skip()
         alts = [frame_alt(vocabulary, start, end, weight) for weight in weights]
-        shown = gr.update(value=gallery_image(tiles[0]), alt_text=alts[0])
-        return list(zip([tile.id for tile in tiles], alts, strict=True)), gr.update(value=0, interactive=True), shown
+        supports = [
+            f"{end_name}: {vocabulary.support_of(r).describe()}" for end_name, r in (("From", start), ("To", end))
+        ]
+        made = list(zip([tile.id for tile in report], alts, strict=True))
+        shown = gr.update(value=gallery_image(report[0]), alt_text=alts[0])
+        yield " · ".join(supports), made, gr.update(value=0, interactive=True), shown
 
     def on_position(i: int, made: list[tuple[str, str]]):
         tile = generation.find(made[int(i)][0]) if made else None
         return gr.skip() if tile is None else gr.update(value=gallery_image(tile), alt_text=made[int(i)][1])
 
     def on_axis(attribute: str):
-        if attribute == NO_ROWS:
-            return gr.update(choices=[], value=[], visible=False)
-        chosen = _default_values(vocabulary, attribute)
-        return gr.update(choices=value_choices(vocabulary, attribute), value=chosen, visible=True)
+        return _values_update(vocabulary, attribute, _default_values(vocabulary, attribute))
 
-    def on_tile(tile_id: str):
-        tile = generation.find(tile_id)
+    def on_tile(handed: tuple[str, float]):
+        tile = generation.find(handed[0])
         if tile is None:
-            return [gr.skip()] * (len(held) + 2)
+            return [gr.skip()] * (1 + len(controls))
+        axes = _axes_around(vocabulary, tile.record)
         asked = tile.record.to_dict()
-        return [tile.seed, [tile.record.cancer_type] if tile.record.cancer_type else gr.skip()] + [
-            asked.get(name, ANY) for name in vocabulary.attributes
-        ]
+        note = f"From {escape(describe(vocabulary, tile.record))}, seed {tile.seed}: press Compare."
+        updates = [gr.update(value=value) if is_axis else _values_update(vocabulary, *value) for is_axis, value in axes]
+        sampling = [tile.seed, 1, tile.num_inference_steps, tile.guidance_scale]
+        return [note, *updates, *sampling, *(asked.get(name, ANY) for name in vocabulary.attributes)]
 
     def on_restore(request: gr.Request):
         query = dict(request.query_params)
@@ -160,27 +184,28 @@ def build_compare_tab(shared: Shared) -> None:
     private = {"api_visibility": "private"}
     for attribute, values in ((column_attribute, column_values), (row_attribute, row_values)):
         attribute.input(on_axis, attribute, values, show_progress="hidden", **private)
-    run = compare.click(
-        on_compare,
-        [*list(controls.values()), *held],
-        [status, grid_view, as_png, as_zip],
-        concurrency_id=GPU_QUEUE,
-        show_progress="minimal",
-        show_progress_on=grid_view,
-        scroll_to_output=True,
-        **private,
+    wire_run(
+        compare, cancel, status, on_compare, controls.values(), [status, grid_view, as_png, as_zip], shown=grid_view
     )
-    cancel.click(lambda: "Cancelled.", None, status, cancels=[run], **private)
-    interpolate.click(
+    wire_run(
+        interpolate,
+        cancel_interpolation,
+        interpolation_status,
         on_interpolate,
         [start_type, start_center, end_type, end_center, seed, steps, guidance],
-        [frames, position, frame],
-        concurrency_id=GPU_QUEUE,
-        show_progress_on=frame,
-        **private,
+        [interpolation_status, frames, position, frame],
+        shown=frame,
     )
+    for cancer_type, center in ((start_type, start_center), (end_type, end_center)):
+        cancer_type.change(
+            lambda chosen: gr.update(choices=center_choices(vocabulary, chosen)),
+            cancer_type,
+            center,
+            show_progress="hidden",
+            **private,
+        )
     position.change(on_position, [position, frames], frame, queue=False, show_progress="hidden", **private)
-    shared.compare_tile.change(on_tile, shared.compare_tile, [seed, row_values, *held], **private)
+    shared.compare_tile.change(on_tile, shared.compare_tile, [status, *controls.values()], **private)
     gr.on(None, on_restore, None, list(controls.values()), **private)
 
 
@@ -190,6 +215,23 @@ def _default_axes(vocabulary: Vocabulary) -> tuple[tuple[str, list[str]], tuple[
     column = "center" if "center" in names else names[0]
     row = "cancer_type" if "cancer_type" in names else NO_ROWS
     return (column, _default_values(vocabulary, column)), (row, _default_values(vocabulary, row))
+
+
+def _axes_around(vocabulary: Vocabulary, record: MetadataRecord) -> list[tuple[bool, object]]:
+    """The four axis controls for "this tile from other centers": its own center first, then the best supported."""
+    (column, columns), (row, rows) = _default_axes(vocabulary)
+    if column == "center":
+        ranked = [center for _, center in center_choices(vocabulary, record.cancer_type) if center != ANY]
+        columns = list(dict.fromkeys([*filter(None, [record.center]), *ranked]))[:SHOWN_CENTERS]
+    if row == "cancer_type" and record.cancer_type:
+        rows = [record.cancer_type]
+    return [(True, column), (False, (column, columns)), (True, row), (False, (row, rows))]
+
+
+def _values_update(vocabulary: Vocabulary, attribute: str, chosen: list[str]):
+    """Update of a dropdown of values: choices and choice belong together."""
+    choices = [] if attribute == NO_ROWS else value_choices(vocabulary, attribute)
+    return gr.update(choices=choices, value=chosen, visible=attribute != NO_ROWS)
 
 
 def _default_values(vocabulary: Vocabulary, attribute: str) -> list[str]:

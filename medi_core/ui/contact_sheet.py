@@ -1,13 +1,12 @@
 """The counterfactual grid as HTML for the page and as one labelled PNG for a paper."""
 
-import io
 from html import escape
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from medi_core.data.tile_files import NOTICE
-from medi_core.metadata.schema import MetadataRecord
+from medi_core.data.tile_files import NOTICE, encode_png
+from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.services.comparison import ComparisonCell, ComparisonRequest
 from medi_core.services.generation import GeneratedTile
@@ -16,12 +15,13 @@ from medi_core.ui.metadata_controls import describe
 
 Grid = list[list[ComparisonCell]]
 MARGIN_PX, HEADER_PX, ROW_LABEL_PX, FOOTER_PX = 8, 64, 190, 34
+NOTICE_PX = 56  # three lines: as many as the narrowest sheet needs
 
 
 def grid_html(vocabulary: Vocabulary, request: ComparisonRequest, grid: Grid) -> str:
     """A table: swept values across and down, tiles in the cells, real counts under each."""
     head = "".join(
-        f'<th scope="col">{escape(vocabulary.label(request.column_attribute, value))}</th>'
+        f'<th scope="col">{escape(_axis_label(vocabulary, request.column_attribute, value))}</th>'
         for value in request.column_values
     )
     body = "".join(
@@ -43,11 +43,11 @@ def contact_sheet(vocabulary: Vocabulary, request: ComparisonRequest, grid: Grid
     num_seeds = len(request.base.seeds)
     cell_width, cell_height = num_seeds * (width + 2) + MARGIN_PX, height + FOOTER_PX
     sheet = Image.new(
-        "RGB", (ROW_LABEL_PX + cell_width * len(grid[0]), HEADER_PX + cell_height * len(grid) + FOOTER_PX), "white"
+        "RGB", (ROW_LABEL_PX + cell_width * len(grid[0]), HEADER_PX + cell_height * len(grid) + NOTICE_PX), "white"
     )
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
     for j, value in enumerate(request.column_values):
-        label = _wrapped(draw, font, vocabulary.label(request.column_attribute, value), cell_width - MARGIN_PX)
+        label = _wrapped(draw, font, _axis_label(vocabulary, request.column_attribute, value), cell_width - MARGIN_PX)
         draw.multiline_text((ROW_LABEL_PX + j * cell_width, MARGIN_PX), label, "black", font)
     for i, row in enumerate(grid):
         top = HEADER_PX + i * cell_height
@@ -60,14 +60,22 @@ def contact_sheet(vocabulary: Vocabulary, request: ComparisonRequest, grid: Grid
             support = _wrapped(draw, font, cell.support.describe(), cell_width - MARGIN_PX)
             draw.multiline_text((left, top + height + 2), support, "#444", font)
     seeds = ", ".join(map(str, request.base.seeds))
-    draw.text((MARGIN_PX, sheet.height - 22), f"Seeds {seeds}. {NOTICE}", "#444", font)
+    notice = _wrapped(draw, font, f"Seeds {seeds}. {NOTICE}", sheet.width - 2 * MARGIN_PX)
+    draw.multiline_text((MARGIN_PX, sheet.height - NOTICE_PX), notice, "#444", font)
     return sheet
 
 
-def sheet_png(sheet: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
-    return buffer.getvalue()
+def sheet_png(sheet: Image.Image, request: ComparisonRequest, checkpoint_id: str) -> bytes:
+    """The sheet as a PNG whose text says what it shows, as every tile's does."""
+    provenance = {
+        "origin": "synthetic",
+        "checkpoint": checkpoint_id,
+        "seeds": list(request.base.seeds),
+        "metadata": request.base.record.to_dict(),
+        "columns": {request.column_attribute: list(request.column_values)},
+        "rows": {request.row_attribute: list(request.row_values)} if request.row_attribute else {},
+    }
+    return encode_png(np.asarray(sheet), provenance)
 
 
 def empty_grid_html() -> str:
@@ -93,8 +101,14 @@ def _tile_html(vocabulary: Vocabulary, tile: GeneratedTile) -> str:
 
 def _row_label(vocabulary: Vocabulary, request: ComparisonRequest, i: int) -> str:
     if request.row_attribute is None:
-        return describe(vocabulary, request.base.record)
-    return vocabulary.label(request.row_attribute, request.row_values[i])
+        return describe(vocabulary, request.base.record) if request.base.record.to_dict() else "All else any"
+    return _axis_label(vocabulary, request.row_attribute, request.row_values[i])
+
+
+def _axis_label(vocabulary: Vocabulary, attribute: str, value: str) -> str:
+    """`Rome`, but `Eosin 2 (0.40 to 0.80)`: a bin alone says nothing."""
+    label = vocabulary.label(attribute, value)
+    return f"{ATTRIBUTE[attribute].label} {label}" if attribute in vocabulary.bin_edges else label
 
 
 def _wrapped(draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont, text: str, width_px: int) -> str:

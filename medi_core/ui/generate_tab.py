@@ -1,22 +1,24 @@
 """Generate: choose cancer type, center and stain; see tiles; look at one closely."""
 
-import io
 import secrets
+import time
 from collections.abc import Iterator
+from html import escape
 
 import gradio as gr
 from PIL import Image
 
 from medi_core.data.tile_files import encode_zip
 from medi_core.metadata.schema import MetadataRecord
-from medi_core.metadata.vocabulary import Vocabulary
-from medi_core.services.generation import MAX_SEED, GeneratedTile, GenerationRequest
+from medi_core.metadata.vocabulary import count
+from medi_core.services.generation import DEFAULT_STEPS, GeneratedTile, GenerationRequest
 from medi_core.ui.handlers import (
     gallery_image,
     png_of,
     preview_image,
     progress_html,
     reported,
+    seeds_from,
     throttled,
     tile_file,
     tile_name,
@@ -24,6 +26,7 @@ from medi_core.ui.handlers import (
 )
 from medi_core.ui.links import build_link_button, restore
 from medi_core.ui.metadata_controls import build_metadata_controls, describe, support_badge
+from medi_core.ui.runs import wire_run
 from medi_core.ui.shared import GPU_QUEUE, Shared
 from medi_core.ui.tile_view import tile_details
 
@@ -40,6 +43,9 @@ def build_generate_tab(shared: Shared) -> None:
     welcome = shared.services.welcome.cached()
     initial = shared.services.welcome.requests()[0].record  # the pair with most patients
 
+    def welcome_item(tile: GeneratedTile) -> tuple[Image.Image, str]:
+        return gallery_image(tile), f"{describe(vocabulary, tile.record)} · seed {tile.seed}"
+
     # ---------------------------------------------------------------- widgets
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
@@ -49,13 +55,13 @@ def build_generate_tab(shared: Shared) -> None:
             with gr.Row():
                 generate = gr.Button("Generate", variant="primary", elem_id="generate-button", min_width=120)
                 cancel = gr.Button("Cancel", interactive=False, min_width=120)
-            with gr.Group():
-                seed = gr.Number(1, label="Seed of the first tile", precision=0, minimum=0, maximum=MAX_SEED)
+            with gr.Column():
+                seed = gr.Number(1, label="Seed of the first tile", precision=0)
                 with gr.Row():
                     is_locked = gr.Checkbox(False, label="Keep this seed", min_width=120)
                     new_seed = gr.Button("New seed", size="sm", min_width=120)
             with gr.Accordion("Advanced", open=False):
-                steps = gr.Slider(4, 50, value=20, step=1, label="Denoising steps", buttons=[])
+                steps = gr.Slider(4, 50, value=DEFAULT_STEPS, step=1, label="Denoising steps", buttons=[])
                 guidance = gr.Slider(
                     1,
                     4,
@@ -88,8 +94,9 @@ def build_generate_tab(shared: Shared) -> None:
         with gr.Column(scale=3, min_width=320, elem_classes="medi-results"):
             status = gr.HTML(WELCOME_NOTE if welcome else MAKING_NOTE, padding=False, elem_id="generate-status")
             gallery = gr.Gallery(
-                [_welcome_item(vocabulary, *item) for item in welcome],
+                [welcome_item(tile) for tile in welcome],
                 label="Synthetic tiles",
+                show_label=False,
                 format="png",
                 columns=4,
                 object_fit="contain",
@@ -100,31 +107,34 @@ def build_generate_tab(shared: Shared) -> None:
                 elem_id="generate-gallery",
             )
             download_all = gr.DownloadButton("Download all (zip with manifest)", size="sm", visible=False)
-            with gr.Group(visible=False) as detail:
+            with gr.Column(visible=False) as detail:
                 with gr.Row(equal_height=False):
-                    large = gr.Image(
-                        label="Tile",
-                        format="png",
-                        interactive=False,
-                        min_width=260,
-                        height=384,
-                        buttons=["download", "fullscreen"],
-                        elem_id="generate-large",
-                        elem_classes="medi-large",
-                    )
-                    facts = gr.HTML()
+                    with gr.Column(min_width=260):
+                        large = gr.Image(
+                            label="Tile",
+                            show_label=False,
+                            format="png",
+                            interactive=False,
+                            height=384,
+                            buttons=["download", "fullscreen"],
+                            elem_id="generate-large",
+                            elem_classes="medi-large",
+                        )
+                    with gr.Column(min_width=300):
+                        facts = gr.HTML(padding=False, elem_id="generate-facts")
                 with gr.Row():
                     download = gr.DownloadButton("Download PNG", size="sm")
                     to_rerender = gr.Button("Re-render from another center", size="sm")
                     to_compare = gr.Button("Compare with other centers", size="sm")
-    tile_ids, selected_id = gr.State([]), gr.State("")
+    tile_ids, selected_id = gr.State([tile.id for tile in welcome]), gr.State("")
 
     # --------------------------------------------------------------- handlers
     def on_metadata(*values):
         return support_badge(vocabulary, metadata.record(values))
 
-    def on_seed(is_locked: bool, seed: int):
-        return seed if is_locked else secrets.randbelow(SEEDS_OFFERED)
+    def on_start(is_locked: bool, seed: int | None):
+        """The seed of this run stays in sight: a link, or "keep", means these tiles. None can be clicked yet."""
+        return seed if is_locked else secrets.randbelow(SEEDS_OFFERED), None
 
     @reported
     def on_generate(*values) -> Iterator[tuple]:
@@ -135,12 +145,16 @@ def build_generate_tab(shared: Shared) -> None:
             yield status, [preview_image(p) for p in report.previews], gr.skip(), gr.skip(), gr.skip()
         items = [(gallery_image(tile), f"seed {tile.seed}") for tile in report.tiles]
         zipped = write_download("medi-tiles.zip", encode_zip([tile_file(t) for t in report.tiles], {}))
-        done = f"{len(items)} tiles: {describe(vocabulary, request.record)}. Click one to look closely."
+        done = (
+            f"{count(len(items), 'tile')}: {escape(describe(vocabulary, request.record))}. Click one to look closely."
+        )
         yield done, items, [t.id for t in report.tiles], gr.update(visible=True, value=zipped), gr.skip()
 
     @reported
-    def on_select(ids: list[str], event: gr.SelectData):
-        tile = service.find(ids[event.index]) if ids else _remake(service, welcome, event.index)
+    def on_select(ids: list[str] | None, event: gr.SelectData):
+        if ids is None:
+            raise gr.Error("These tiles are unfinished: wait, or press Generate.", print_exception=False)
+        tile = service.find(ids[event.index])
         if tile is None:
             raise gr.Error(
                 "This tile is no longer in memory: press Generate with the same seed.", print_exception=False
@@ -152,12 +166,15 @@ def build_generate_tab(shared: Shared) -> None:
     @reported
     def on_first_visit():
         tiles = shared.services.welcome.make()
-        items = [(gallery_image(tile), f"{describe(vocabulary, tile.record)} · seed {tile.seed}") for tile in tiles]
-        return WELCOME_NOTE, items, [tile.id for tile in tiles]
+        return WELCOME_NOTE, [welcome_item(tile) for tile in tiles], [tile.id for tile in tiles]
 
     def on_restore(request: gr.Request):
         query = dict(request.query_params)
-        return restore(query if query.get("tab", "generate") == "generate" else {}, controls)
+        if query.get("tab", "generate") != "generate":
+            return [gr.skip()] * len(controls)
+        if "seed" in query:
+            query["is_locked"] = "true"  # a link means its tiles
+        return restore(query, controls)
 
     # ----------------------------------------------------------------- wiring
     private = {"api_visibility": "private"}
@@ -165,21 +182,16 @@ def build_generate_tab(shared: Shared) -> None:
     for component in metadata.components:
         component.change(on_metadata, list(metadata.components), badge, show_progress="hidden", **private)
     new_seed.click(lambda: secrets.randbelow(SEEDS_OFFERED), None, seed, **private)
-    started = generate.click(lambda: gr.update(interactive=True), None, cancel, queue=False, **private)
-    run = started.then(
+    wire_run(
+        generate,
+        cancel,
+        status,
         on_generate,
         [*metadata.components, *sampling],
         [status, gallery, tile_ids, download_all, detail],
-        concurrency_id=GPU_QUEUE,
-        concurrency_limit=1,
-        show_progress="minimal",
-        show_progress_on=gallery,
-        scroll_to_output=True,  # on a phone the tiles stand above the button
-        **private,
+        shown=gallery,
+        prepare=(on_start, [is_locked, seed], [seed, tile_ids]),
     )
-    run.then(lambda: gr.update(interactive=False), None, cancel, queue=False, **private)
-    run.success(on_seed, [is_locked, seed], seed, queue=False, show_progress="hidden", **private)
-    cancel.click(lambda: ("Cancelled.", gr.update(interactive=False)), None, [status, cancel], cancels=[run], **private)
     gallery.select(
         on_select,
         tile_ids,
@@ -192,7 +204,8 @@ def build_generate_tab(shared: Shared) -> None:
         (to_rerender, shared.base_tile, "rerender"),
         (to_compare, shared.compare_tile, "compare"),
     ):
-        button.click(lambda tile_id: tile_id, selected_id, state, **private).then(
+        # the time makes the same tile, handed over again, a change
+        button.click(lambda tile_id: (tile_id, time.time()), selected_id, state, **private).then(
             lambda tab=tab: gr.Tabs(selected=tab), None, shared.tabs, **private
         )
     gr.on(None, on_restore, None, list(controls.values()), **private)
@@ -201,24 +214,11 @@ def build_generate_tab(shared: Shared) -> None:
 
 
 def _request(record: MetadataRecord, num_tiles, seed, steps, guidance, center_guidance, side) -> GenerationRequest:
-    first = int(seed or 0)
     return GenerationRequest(
         record,
-        seeds=tuple(range(first, first + int(num_tiles))),
+        seeds=seeds_from(seed, num_tiles),
         num_inference_steps=int(steps),
         guidance_scale=guidance,
         attribute_guidance=(("center", center_guidance),) if center_guidance != 1 else (),
         side_px=(side, side),
     )
-
-
-def _welcome_item(vocabulary: Vocabulary, png: bytes, record: MetadataRecord, seed: int) -> tuple[Image.Image, str]:
-    image = Image.open(io.BytesIO(png))
-    image.load()
-    return image, f"{describe(vocabulary, record)} · seed {seed}"
-
-
-def _remake(service, welcome, index: int) -> GeneratedTile:
-    """A welcome tile as an object: made again from its seed."""
-    _, record, seed = welcome[index]
-    return service.generate(GenerationRequest(record, (seed,)))[0]

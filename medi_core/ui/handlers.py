@@ -1,11 +1,14 @@
 """What every handler needs: errors as messages, tiles as PNGs with provenance, files to download."""
 
+import atexit
 import base64
 import functools
 import inspect
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,9 +17,10 @@ import numpy as np
 from PIL import Image
 
 from medi_core.data.tile_files import TileFile, encode_png, png_text
-from medi_core.errors import MediError
-from medi_core.metadata.schema import MetadataRecord
+from medi_core.errors import InvalidRequestError, MediError
+from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
 from medi_core.services.generation import GeneratedTile, GenerationProgress
+from medi_core.storage import translate_write_errors
 
 DOWNLOAD_SECONDS = 3600
 PREVIEW_EVERY_SECONDS = 0.3
@@ -33,7 +37,7 @@ def reported(handler: Callable) -> Callable:
             try:
                 yield from handler(*args, **kwargs)
             except MediError as error:
-                raise gr.Error(str(error), duration=None, print_exception=False) from error
+                raise gr.Error(str(error), print_exception=False) from error
     else:
 
         @functools.wraps(handler)
@@ -41,7 +45,7 @@ def reported(handler: Callable) -> Callable:
             try:
                 return handler(*args, **kwargs)
             except MediError as error:
-                raise gr.Error(str(error), duration=None, print_exception=False) from error
+                raise gr.Error(str(error), print_exception=False) from error
 
     return wrapped
 
@@ -88,8 +92,18 @@ def tile_name(tile: GeneratedTile) -> str:
 
 def slug(record: MetadataRecord) -> str:
     """A file name's worth of a record."""
-    text = "_".join(record.to_dict().values()) or "unconditioned"
+    parts = [
+        f"{name}{value}" if ATTRIBUTE[name].kind == "binned" else value for name, value in record.to_dict().items()
+    ]
+    text = "_".join(parts) or "unconditioned"
     return "".join(c if c.isalnum() or c in "_-" else "-" for c in text)
+
+
+def seeds_from(first: int | None, num: int) -> tuple[int, ...]:
+    """`num` seeds in a row; an empty field is an error, not a 0."""
+    if first is None:
+        raise InvalidRequestError("the seed is empty: enter a whole number, or press New seed")
+    return tuple(range(int(first), int(first) + int(num)))
 
 
 def data_uri(png: bytes) -> str:
@@ -101,14 +115,25 @@ def png_of(tile: GeneratedTile) -> bytes:
 
 
 def write_download(name: str, content: bytes) -> str:
-    """A file for a `gr.DownloadButton`; those older than an hour are deleted."""
-    root = Path(tempfile.gettempdir()) / "medi-downloads"
-    root.mkdir(exist_ok=True)
-    for old in root.iterdir():
-        if time.time() - old.stat().st_mtime > DOWNLOAD_SECONDS:
-            for file in old.iterdir():
-                file.unlink(missing_ok=True)
-            old.rmdir()
-    path = Path(tempfile.mkdtemp(dir=root)) / name
-    path.write_bytes(content)
+    """A file for a `gr.DownloadButton`; those older than an hour are deleted.
+
+    Raises:
+        StorageError: e.g. the disk is full.
+    """
+    with translate_write_errors("the download"):
+        root = _download_root()
+        for old in root.iterdir():
+            with suppress(FileNotFoundError):  # another request may be deleting it
+                if time.time() - old.stat().st_mtime > DOWNLOAD_SECONDS:
+                    shutil.rmtree(old, ignore_errors=True)
+        path = Path(tempfile.mkdtemp(dir=root)) / name
+        path.write_bytes(content)
     return str(path)
+
+
+@functools.cache
+def _download_root() -> Path:
+    """A folder of this process alone, deleted with it."""
+    folder = Path(tempfile.mkdtemp(prefix="medi-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -55,7 +55,7 @@ def _restored(component: gr.components.Component, text: str | None, choices: Cho
         return gr.skip()
     try:
         value = _parse(component, text, component.choices if choices is None and _has_choices(component) else choices)
-    except ValueError:
+    except (ValueError, OverflowError):
         return gr.skip()  # an old or mistyped link must not break the page
     return gr.update(value=value) if choices is None else gr.update(value=value, choices=choices)
 

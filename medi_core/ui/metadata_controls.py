@@ -78,12 +78,18 @@ def describe(vocabulary: Vocabulary, record: MetadataRecord) -> str:
 def support_badge(vocabulary: Vocabulary, record: MetadataRecord) -> str:
     """HTML: how much training data stood behind the chosen cancer type and center."""
     support = vocabulary.support_of(record)
-    if record.cancer_type and record.center:
-        what = "This cancer type at this center"
-    elif record.cancer_type or record.center:
-        what = "This cancer type, any center" if record.cancer_type else "This center, any cancer type"
-    else:
+    given = record.to_dict()
+    if not given:
         what = "All training tiles"
+    elif support == vocabulary.support_of(MetadataRecord(record.cancer_type, record.center)) and len(given) <= 2:
+        what = {
+            (True, True): "This cancer type at this center",
+            (True, False): "This cancer type, any center",
+            (False, True): "This center, any cancer type",
+            (False, False): "This choice",
+        }[bool(record.cancer_type), bool(record.center)]
+    else:
+        what = "The least supported part of this choice"
     kind = support.status.replace(" ", "-")
     return (
         f'<div class="medi-badge medi-{kind}" role="status"><b>{MARKS[support.status]} {what}:</b> '
@@ -111,8 +117,7 @@ def _build_control(vocabulary: Vocabulary, name: str, initial: MetadataRecord) -
             value=int(value or 0),
             step=1,
             label=label,
-            info=f"0 = any, 1 = {'lowest' if name == 'age' else 'palest'} fifth of the training tiles, "
-            f"{len(vocabulary.values[name])} = {'highest' if name == 'age' else 'strongest'}",
+            info=f"0 = any, 1 = lowest of {len(vocabulary.values[name])} equal parts of the training tiles",
             buttons=[],
         )
     choices = [("Any", ANY), *value_choices(vocabulary, name)]

@@ -1,11 +1,13 @@
 """Re-render: a tile as if it came from another center, or with another stain."""
 
 from collections.abc import Iterator
+from html import escape
 
 import gradio as gr
 
+from medi_core.errors import InvalidRequestError
 from medi_core.metadata.schema import MetadataRecord
-from medi_core.services.generation import MAX_SEED, GenerationRequest
+from medi_core.services.generation import DEFAULT_STEPS, GenerationRequest
 from medi_core.services.rerender import BaseImage, prepare_base_image, read_base_image
 from medi_core.ui.handlers import (
     gallery_image,
@@ -13,12 +15,14 @@ from medi_core.ui.handlers import (
     preview_image,
     progress_html,
     reported,
+    seeds_from,
     throttled,
     tile_name,
     write_download,
 )
 from medi_core.ui.metadata_controls import build_metadata_controls, describe, support_badge
-from medi_core.ui.shared import GPU_QUEUE, Shared
+from medi_core.ui.runs import wire_run
+from medi_core.ui.shared import Shared
 from medi_core.ui.tile_view import stain_table
 
 EXPLANATION = (
@@ -28,9 +32,10 @@ EXPLANATION = (
 NO_BASE = "Upload a tile, or take one from the Generate tab."
 UPLOAD_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 UPLOAD_NOTE = (
-    '<p class="medi-note">PNG, JPEG or TIFF, at most 10 MB, about 0.5 µm per px; cut to multiples of 32 px. '
-    "It stays on this server and is not kept.</p>"
+    '<p class="medi-note">PNG, JPEG or TIFF, at most 10 MB, about 0.5 µm per px. The central part is used: '
+    "multiples of 32 px, at most 512. It stays on this server and is not kept.</p>"
 )
+NO_TARGET = "Choose what it should look like it came from: a center, a cancer type, a preparation or a stain."
 
 
 def build_rerender_tab(shared: Shared) -> None:
@@ -46,7 +51,7 @@ def build_rerender_tab(shared: Shared) -> None:
                 label="Your tile",
                 file_types=list(UPLOAD_SUFFIXES),
                 type="filepath",
-                height=110,
+                height=140,
                 elem_id="rerender-upload",
             )
             base_note = gr.HTML(UPLOAD_NOTE, padding=False, elem_id="rerender-base-note")
@@ -65,12 +70,12 @@ def build_rerender_tab(shared: Shared) -> None:
             badge = gr.HTML(support_badge(vocabulary, MetadataRecord()), padding=False)
             strength = gr.Slider(0.1, 1.0, value=0.5, step=0.05, label="Strength", buttons=[])
             with gr.Accordion("Advanced", open=False):
-                seed = gr.Number(1, label="Seed", precision=0, minimum=0, maximum=MAX_SEED)
-                steps = gr.Slider(4, 50, value=20, step=1, label="Denoising steps", buttons=[])
+                seed = gr.Number(1, label="Seed", precision=0)
+                steps = gr.Slider(4, 50, value=DEFAULT_STEPS, step=1, label="Denoising steps", buttons=[])
                 guidance = gr.Slider(1, 4, value=2, step=0.1, label="Guidance", buttons=[])
             with gr.Row():
                 run_button = gr.Button("Re-render", variant="primary", elem_id="rerender-button")
-                cancel = gr.Button("Cancel")
+                cancel = gr.Button("Cancel", interactive=False)
         with gr.Column(scale=3, min_width=320):
             status = gr.HTML("", padding=False, elem_id="rerender-status")
             slider = gr.ImageSlider(
@@ -98,9 +103,12 @@ def build_rerender_tab(shared: Shared) -> None:
     @reported
     def on_rerender(path, tile_id, strength, seed, steps, guidance, *values) -> Iterator[tuple]:
         base = base_of(path, tile_id)
+        record = metadata.record(values)
+        if record == MetadataRecord():
+            raise InvalidRequestError(NO_TARGET)
         request = GenerationRequest(
-            metadata.record(values),
-            (int(seed or 0),),
+            record,
+            seeds_from(seed, 1),
             int(steps),
             guidance,
             side_px=base.image.shape[:2],
@@ -113,7 +121,7 @@ def build_rerender_tab(shared: Shared) -> None:
         tile = report.tiles[0]
         columns = {"Before": (base.hematoxylin, base.eosin), "After": (tile.hematoxylin, tile.eosin)}
         file = gr.update(visible=True, value=write_download("rerendered_" + tile_name(tile), png_of(tile)))
-        done = f"As from: {describe(vocabulary, tile.record)}, strength {strength:g}. Drag the handle."
+        done = f"As from: {escape(describe(vocabulary, tile.record))}, strength {strength:g}. Drag the handle."
         yield done, (base.image, gallery_image(tile)), stain_table(vocabulary, columns), file
 
     @reported
@@ -121,26 +129,26 @@ def build_rerender_tab(shared: Shared) -> None:
         return _shown(read_base_image(path), "your upload"), "", UPLOAD_NOTE
 
     @reported
-    def on_base(tile_id: str):
-        tile = service.find(tile_id)
+    def on_base(handed: tuple[str, float]):
+        tile = service.find(handed[0])
         if tile is None:
-            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+            return [gr.skip()] * (4 + len(metadata.components))
         what = f"{describe(vocabulary, tile.record)}, seed {tile.seed}"
-        view = _shown(prepare_base_image(tile.image), what)
-        return tile_id, None, f'<p class="medi-note">Taken from Generate: {what}.</p>', view
+        note = f'<p class="medi-note">Taken from Generate: {escape(what)}. Now choose another center.</p>'
+        kept = MetadataRecord(cancer_type=tile.record.cancer_type, preparation=tile.record.preparation)
+        return tile.id, None, note, _shown(prepare_base_image(tile.image), what), *metadata.values(kept)
 
     # ----------------------------------------------------------------- wiring
     private = {"api_visibility": "private"}
-    run = run_button.click(
+    wire_run(
+        run_button,
+        cancel,
+        status,
         on_rerender,
         [upload, base_id, strength, seed, steps, guidance, *metadata.components],
         [status, slider, stains, download],
-        concurrency_id=GPU_QUEUE,
-        show_progress="minimal",
-        show_progress_on=slider,
-        **private,
+        shown=slider,
     )
-    cancel.click(lambda: "Cancelled.", None, status, cancels=[run], **private)
     for component in metadata.components:
         component.change(
             lambda *values: support_badge(vocabulary, metadata.record(values)),
@@ -149,7 +157,9 @@ def build_rerender_tab(shared: Shared) -> None:
             show_progress="hidden",
             **private,
         )
-    shared.base_tile.change(on_base, shared.base_tile, [base_id, upload, base_note, base_view], **private)
+    shared.base_tile.change(
+        on_base, shared.base_tile, [base_id, upload, base_note, base_view, *metadata.components], **private
+    )
     upload.upload(on_upload, upload, [base_view, base_id, base_note], show_progress="hidden", **private)
     upload.clear(lambda: gr.update(visible=False), None, base_view, show_progress="hidden", **private)
 

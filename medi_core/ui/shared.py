@@ -18,6 +18,6 @@ class Shared:
     tabs: gr.Tabs
     """To switch to another tab."""
     base_tile: gr.State
-    """Id of the tile to re-render, set by "use as base"."""
+    """(id of the tile to re-render, when it was handed over), set by the Generate tab."""
     compare_tile: gr.State
-    """Id of the tile whose seed and stains the Compare tab takes over."""
+    """The same for the tile that the Compare tab starts from."""

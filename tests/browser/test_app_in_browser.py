@@ -158,6 +158,9 @@ def test_an_uploaded_tile_is_rerendered_with_its_stain_before_and_after(page, tm
     page.locator("#rerender-upload input[type=file]").set_input_files(str(tmp_path / "tile.png"))
     page.locator("#rerender-base img").wait_for()
     page.locator("#rerender-button").click()
+    page.get_by_text("Choose what it should look like").wait_for()  # nothing chosen: nothing to show
+    _choose(page, "Center", "Indivumed")
+    page.locator("#rerender-button").click()
     _wait_for_text(page, "#rerender-status", "Drag the handle")
     page.get_by_role("columnheader", name="Before").wait_for()
     assert page.locator("#rerender-result img").count() >= 2
@@ -189,16 +192,45 @@ def test_a_wrong_upload_is_explained_and_the_next_one_works(page, tmp_path):
     page.get_by_text("192×192 px").wait_for()
 
 
-def test_a_link_restores_the_controls(browser, url):
+def test_a_link_restores_the_controls_and_gives_its_tiles(browser, url):
     context = browser.new_context(viewport={"width": 1440, "height": 1000})
-    page = _open(
-        context, url + "?tab=generate&cancer_type=Breast_invasive_carcinoma&center=Roswell+Park&eosin=4&seed=77"
-    )
-    page.wait_for_function("document.querySelector('input[aria-label=\"Center\"]').value.startsWith('Roswell Park')")
-    page.wait_for_timeout(500)
-    assert page.get_by_label("Seed of the first tile").input_value() == "77"
-    assert page.get_by_label("number input for Eosin").first.input_value() == "4"
+    query = "?tab=generate&cancer_type=Breast_invasive_carcinoma&center=Roswell+Park&eosin=4&seed=77&num_tiles=1"
+    pixels = []
+    for _ in range(2):
+        page = _open(context, url + query)
+        page.wait_for_function(
+            "document.querySelector('input[aria-label=\"Center\"]').value.startsWith('Roswell Park')"
+        )
+        page.wait_for_timeout(500)
+        assert page.get_by_label("Seed of the first tile").input_value() == "77"
+        assert page.get_by_label("number input for Eosin").first.input_value() == "4"
+        page.locator("#generate-button").click()
+        _wait_for_text(page, "#generate-status", "Click one to look closely")
+        pixels.append(_pixels(page, page.locator("#generate-gallery img").first))
+        assert page.get_by_label("Seed of the first tile").input_value() == "77"
+    assert np.array_equal(*pixels)
     context.close()
+
+
+def test_after_cancelling_no_tile_passes_for_another(page):
+    page.locator("#generate-button").click()
+    page.wait_for_selector("#generate-status progress", timeout=RUN_MS)
+    page.locator("#generate-gallery img").first.wait_for(timeout=RUN_MS)
+    page.get_by_role("button", name="Cancel").first.click()
+    _wait_for_text(page, "#generate-status", "Cancelled")
+    page.locator("#generate-gallery img").first.click()
+    page.get_by_text("These tiles are unfinished").wait_for()
+
+
+def test_a_tile_is_compared_with_its_own_center_first(page):
+    page.locator("#generate-gallery img").nth(1).click()
+    page.wait_for_selector("#generate-large img", timeout=RUN_MS)
+    center = page.locator("#generate-facts tr", has_text="Center").locator("td").first.inner_text()
+    page.get_by_role("button", name="Compare with other centers").click()
+    page.get_by_text("press Compare").wait_for()
+    page.locator("#compare-button").click()
+    page.get_by_text("same seeds in every cell").wait_for(timeout=RUN_MS)
+    assert page.locator("#compare-grid thead th").first.inner_text() == center
 
 
 def test_the_keyboard_alone_generates(page):
@@ -223,6 +255,10 @@ def test_no_tab_is_wider_than_the_screen_and_the_text_is_readable(browser, url, 
         assert excess <= 0, f"{name} is {excess} px too wide at {width} px"
         missing = page.evaluate("[...document.images].filter(i => i.offsetParent && !i.alt).length")
         assert missing == 0, f"{missing} images of {name} have no alt text"
+    page.get_by_role("tab", name="Generate").first.click()
+    page.locator("#generate-gallery img").first.click()
+    page.wait_for_selector("#generate-large img", timeout=RUN_MS)
+    assert page.locator("#generate-facts table").bounding_box()["width"] >= 250
     assert _contrast(page, ".medi-head p") >= 4.5
     context.close()
 
@@ -232,6 +268,12 @@ def _open(context, url: str):
     page.goto(url)
     page.locator("#generate-button").wait_for(timeout=60_000)
     return page
+
+
+def _choose(page, label: str, option: str) -> None:
+    """Pick an option of the dropdown of the tab in sight."""
+    page.get_by_label(label, exact=True).locator("visible=true").first.click()
+    page.get_by_role("option", name=option).first.click()
 
 
 def _click_download(page, name: str) -> None:

@@ -138,7 +138,7 @@ def test_support_of_a_record_is_that_of_its_pair_or_of_the_value_that_is_set(toy
         (lung, "Paris"): "never seen",
     }
     for (cancer_type, center), expected in status.items():
-        record = MetadataRecord(cancer_type=cancer_type, center=center, preparation="frozen")
+        record = MetadataRecord(cancer_type=cancer_type, center=center)
         assert toy_vocabulary.support_of(record).status == expected
     assert toy_vocabulary.support_of(MetadataRecord(cancer_type=breast)) == Support(60, 9)
     assert toy_vocabulary.support_of(MetadataRecord(center="Rome")) == Support(12, 4)
@@ -193,3 +193,21 @@ def test_a_vocabulary_does_not_depend_on_the_order_of_the_rows():
     rows, patients = rows_of_three_patients()
     attributes = ["cancer_type", "center", "eosin"]
     assert build_vocabulary(rows, attributes, patients) == build_vocabulary(rows[::-1], attributes, patients[::-1])
+
+
+def test_the_total_counts_a_patient_of_two_cancer_types_once():
+    rows = [
+        {"cancer_type": "A", "center": "x"},
+        {"cancer_type": "B", "center": "x"},
+        {"cancer_type": "B", "center": None},
+    ]
+    vocabulary = build_vocabulary(rows, ["cancer_type", "center"], ["p1", "p1", None])
+    assert vocabulary.total == Support(3, 1)
+    assert Vocabulary.from_dict(vocabulary.to_dict()).total == Support(3, 1)
+
+
+def test_the_support_of_a_record_is_that_of_its_weakest_part(toy_vocabulary):
+    pair = {"cancer_type": "Breast_invasive_carcinoma", "center": "Lyon"}
+    assert toy_vocabulary.support_of(MetadataRecord(**pair)) == Support(40, 6)
+    assert toy_vocabulary.support_of(MetadataRecord(**pair, preparation="frozen")) == Support(4, 1)
+    assert toy_vocabulary.support_of(MetadataRecord(preparation="frozen")).status == "rare"

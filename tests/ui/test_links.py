@@ -29,7 +29,17 @@ def test_each_kind_of_control_is_restored(controls):
 
 
 @pytest.mark.parametrize(
-    "query", [{}, {"center": "Mars"}, {"eosin": "9"}, {"seed": "-1"}, {"seed": "x"}, {"values": "z"}]
+    "query",
+    [
+        {},
+        {"center": "Mars"},
+        {"eosin": "9"},
+        {"seed": "-1"},
+        {"seed": "x"},
+        {"seed": "inf"},
+        {"seed": "nan"},
+        {"values": "z"},
+    ],
 )
 def test_what_a_link_does_not_name_or_names_wrongly_stays_as_it_is(controls, query):
     assert {value_of(u) for u in restore(query, controls)} == {"unchanged"}
