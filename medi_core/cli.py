@@ -267,7 +267,7 @@ def _build_parser() -> argparse.ArgumentParser:
 
     command = _add(commands, "generate", generate, "tiles with provenance, and a manifest", checkpoint=True)
     _add_metadata(command)
-    _add_sampling(command, guidance=1.5)
+    _add_sampling(command, guidance=2.0)
     command.add_argument("--num", type=int, default=8, help="tiles; seeds SEED, SEED + 1, … (default: 8)")
     command.add_argument("--side-px", type=int, default=128, help="multiple of 32, at most 512 (default: 128)")
 

@@ -19,6 +19,7 @@ from medi_core.pipelines.windows import predict_by_windows
 
 MAX_SIDE_PX = 512
 SIDE_MULTIPLE_PX = 32
+TRAINED_SIDE_PX = 128
 SIGMA_MAX = 1.0
 # Kernels are chosen by batch size and round differently, so that a tile would depend on how many others are made with
 # it. Every forward therefore has the same number of rows: small enough that one tile does not pay for many.
@@ -41,7 +42,7 @@ class MediPipeline(DiffusionPipeline):
         self,
         condition_ids: torch.Tensor,
         seeds: Sequence[int],
-        num_inference_steps: int = 20,
+        num_inference_steps: int = 12,
         guidance: Sequence[GuidanceTerm] = (),
         guidance_interval: tuple[float, float] = (0.0, 1.0),
         height_px: int = 128,
@@ -110,7 +111,9 @@ class MediPipeline(DiffusionPipeline):
 
     def _predict_clean(self, x_t: torch.Tensor, timestep: torch.Tensor, conditioning: torch.Tensor) -> torch.Tensor:
         """The denoiser in micro-batches of one fixed size, the last one filled up: float32 `(B, 3, H, W)`."""
-        size = MICRO_BATCH.get(self.device.type, ACCELERATOR_MICRO_BATCH)
+        most = MICRO_BATCH.get(self.device.type, ACCELERATOR_MICRO_BATCH)
+        # fewer rows of large images, so that none pays for copies of itself
+        size = max(1, min(most, most * TRAINED_SIDE_PX**2 // (x_t.shape[-2] * x_t.shape[-1])))
         rows = torch.arange(-(-len(x_t) // size) * size, device=x_t.device).clamp(max=len(x_t) - 1)
         predicted = []
         for part in rows.split(size):

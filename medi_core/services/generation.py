@@ -20,7 +20,7 @@ from medi_core.errors import InvalidRequestError
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.pipelines.guidance import GuidanceTerm
-from medi_core.pipelines.medi_pipeline import MAX_SIDE_PX, SIDE_MULTIPLE_PX, to_uint8
+from medi_core.pipelines.medi_pipeline import MAX_SIDE_PX, SIDE_MULTIPLE_PX, TRAINED_SIDE_PX, to_uint8
 from medi_core.services.streaming import stream
 from medi_core.services.zero_gpu import on_zero_gpu
 from medi_core.stain.separation import stain_strengths
@@ -29,8 +29,7 @@ MAX_TILES = 10_000
 MAX_SEED = 2**53 - 1  # exact in JSON and in a browser
 MAX_STEPS = 200
 MAX_GUIDANCE = 10.0
-DEFAULT_STEPS = 12  # more did not bring tiles closer to real ones: docs/benchmarks.md, samplers
-TRAINED_SIDE_PX = 128
+DEFAULT_STEPS, DEFAULT_GUIDANCE = 12, 2.0  # as measured: docs/benchmarks.md, samplers
 CACHED_TILES = 512
 
 
@@ -41,7 +40,7 @@ class GenerationRequest:
     record: MetadataRecord
     seeds: tuple[int, ...]
     num_inference_steps: int = DEFAULT_STEPS
-    guidance_scale: float = 1.5
+    guidance_scale: float = DEFAULT_GUIDANCE
     """Guidance towards all attributes together; 1 = none."""
     attribute_guidance: tuple[tuple[str, float], ...] = ()
     """Guidance towards single attributes on top: (attribute, scale)."""

@@ -9,7 +9,7 @@ from gradio.utils import get_upload_folder
 from medi_core.errors import InvalidImageError, InvalidRequestError, UnknownValueError
 from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
 from medi_core.services.export import strength_or_none
-from medi_core.services.generation import DEFAULT_STEPS, MAX_SEED, GeneratedTile, GenerationRequest
+from medi_core.services.generation import DEFAULT_GUIDANCE, DEFAULT_STEPS, MAX_SEED, GeneratedTile, GenerationRequest
 from medi_core.services.rerender import read_base_image
 from medi_core.ui.handlers import png_of, reported, tile_name, write_download
 from medi_core.ui.shared import GPU_QUEUE, Shared
@@ -33,7 +33,7 @@ def build_api(shared: Shared) -> None:
         num: int = 1,
         seed: int = 0,
         steps: int = DEFAULT_STEPS,
-        guidance: float = 1.5,
+        guidance: float = DEFAULT_GUIDANCE,
         side_px: int = 128,
     ) -> list[dict]:
         """Tiles as PNG files with their provenance.
@@ -58,7 +58,7 @@ def build_api(shared: Shared) -> None:
         strength: float = 0.5,
         seed: int = 0,
         steps: int = DEFAULT_STEPS,
-        guidance: float = 2.0,
+        guidance: float = DEFAULT_GUIDANCE,
     ) -> dict:
         """One tile re-rendered under other metadata."""
         base = read_base_image(_uploaded(image))

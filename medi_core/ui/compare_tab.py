@@ -9,7 +9,7 @@ from medi_core.data.tile_files import encode_zip
 from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary, count
 from medi_core.services.comparison import ComparisonRequest, ComparisonService
-from medi_core.services.generation import DEFAULT_STEPS, GenerationRequest
+from medi_core.services.generation import DEFAULT_GUIDANCE, DEFAULT_STEPS, GenerationRequest
 from medi_core.services.streaming import stream
 from medi_core.ui.contact_sheet import Grid, contact_sheet, empty_grid_html, frame_alt, grid_html, sheet_png
 from medi_core.ui.handlers import (
@@ -52,7 +52,7 @@ def build_compare_tab(shared: Shared) -> None:
                 num_seeds = gr.Slider(1, 4, value=1, step=1, label="Seeds a cell", buttons=[])
             with gr.Accordion("Advanced", open=False):
                 steps = gr.Slider(4, 50, value=DEFAULT_STEPS, step=1, label="Denoising steps", buttons=[])
-                guidance = gr.Slider(1, 4, value=1.5, step=0.1, label="Guidance", buttons=[])
+                guidance = gr.Slider(1, 4, value=DEFAULT_GUIDANCE, step=0.1, label="Guidance", buttons=[])
             with gr.Row():
                 compare = gr.Button("Compare", variant="primary", elem_id="compare-button")
                 cancel = gr.Button("Cancel", interactive=False)

@@ -11,7 +11,7 @@ from PIL import Image
 from medi_core.data.tile_files import encode_zip
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import count
-from medi_core.services.generation import DEFAULT_STEPS, GeneratedTile, GenerationRequest
+from medi_core.services.generation import DEFAULT_GUIDANCE, DEFAULT_STEPS, GeneratedTile, GenerationRequest
 from medi_core.ui.handlers import (
     gallery_image,
     png_of,
@@ -65,7 +65,7 @@ def build_generate_tab(shared: Shared) -> None:
                 guidance = gr.Slider(
                     1,
                     4,
-                    value=1.5,
+                    value=DEFAULT_GUIDANCE,
                     step=0.1,
                     label="Guidance",
                     info="1 = as in the training tiles; more pushes harder towards the chosen metadata",

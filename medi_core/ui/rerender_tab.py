@@ -7,7 +7,7 @@ import gradio as gr
 
 from medi_core.errors import InvalidRequestError
 from medi_core.metadata.schema import MetadataRecord
-from medi_core.services.generation import DEFAULT_STEPS, GenerationRequest
+from medi_core.services.generation import DEFAULT_GUIDANCE, DEFAULT_STEPS, GenerationRequest
 from medi_core.services.rerender import BaseImage, prepare_base_image, read_base_image
 from medi_core.ui.handlers import (
     gallery_image,
@@ -72,7 +72,7 @@ def build_rerender_tab(shared: Shared) -> None:
             with gr.Accordion("Advanced", open=False):
                 seed = gr.Number(1, label="Seed", precision=0)
                 steps = gr.Slider(4, 50, value=DEFAULT_STEPS, step=1, label="Denoising steps", buttons=[])
-                guidance = gr.Slider(1, 4, value=2, step=0.1, label="Guidance", buttons=[])
+                guidance = gr.Slider(1, 4, value=DEFAULT_GUIDANCE, step=0.1, label="Guidance", buttons=[])
             with gr.Row():
                 run_button = gr.Button("Re-render", variant="primary", elem_id="rerender-button")
                 cancel = gr.Button("Cancel", interactive=False)

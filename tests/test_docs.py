@@ -1,0 +1,43 @@
+"""README and docs name what is there, and nothing else; the shipped files belong together."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from medi_core.checkpoints import load_checkpoint
+from medi_core.data.tile_files import read_provenance
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_relative_link_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_tree_in_the_readme_names_every_module():
+    tree = (ROOT / "README.md").read_text(encoding="utf-8").split("## The tree")[1].split("## Data")[0]
+    modules = [p for p in (ROOT / "medi_core").rglob("*.py") if p.name != "__init__.py"]
+    missing = [p.name for p in modules if f" {p.name} " not in tree]
+    assert not missing
+    assert len(modules) > 40
+
+
+def test_the_shipped_checkpoint_its_card_and_its_welcome_tiles_belong_together():
+    checkpoint = load_checkpoint("medi-128", ROOT / "checkpoints", torch.device("cpu"), torch.float32)
+    record = json.loads((checkpoint.folder / "training_config.json").read_text())
+    assert f"{record['step']:,} steps, {record['tiles_seen']:,} tiles" in " ".join(checkpoint.model_card.split())
+    welcome = [read_provenance(path.read_bytes()) for path in sorted((ROOT / "assets/welcome").glob("*.png"))]
+    assert [tile["checkpoint"] for tile in welcome] == [checkpoint.id] * 8
+    assert {"cancer_type", "center", "preparation", "hematoxylin", "eosin"} <= set(checkpoint.vocabulary.attributes)
+
+
+def test_no_file_of_the_checkpoint_needs_large_file_storage():
+    large = [p.name for p in (ROOT / "checkpoints").rglob("*") if p.is_file() and p.stat().st_size >= 10_000_000]
+    assert large == []
