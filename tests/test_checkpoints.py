@@ -20,6 +20,7 @@ from medi_core.checkpoints import Checkpoint, list_checkpoints, load_checkpoint,
 from medi_core.errors import CheckpointError, StorageError
 from medi_core.models.metadata_embedder import MetadataEmbedder
 from medi_core.pipelines.medi_pipeline import MediPipeline
+from medi_core.pipelines.schedulers import build_scheduler
 
 CPU = torch.device("cpu")
 FACTS = {"step": 7, "attributes": ["cancer_type"]}
@@ -353,3 +354,11 @@ def test_a_process_that_dies_between_the_renames_loses_nothing(pipeline, root):
     save_checkpoint(pipeline, root / "toy", FACTS)
     assert sorted(path.name for path in root.iterdir()) == ["toy"]
     assert load(root).id == before
+
+
+def test_the_id_follows_whatever_decides_a_tile(root, pipeline):
+    first = load(root).id
+    assert load(root).id == first
+    pipeline.scheduler = build_scheduler("heun")
+    save_checkpoint(pipeline, root / "toy", FACTS)
+    assert load(root).id != first

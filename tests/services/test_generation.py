@@ -410,3 +410,14 @@ def test_a_tile_without_tissue_has_no_stains_and_no_trouble(toy_vocabulary, buil
     assert np.isnan(tile.hematoxylin)
     assert np.isnan(tile.eosin)
     assert request_from(read_provenance(encode_png(tile.image, tile.provenance()))) == request(1)
+
+
+def test_guidance_towards_nothing_costs_nothing(build_service, tiny_pipeline):
+    passes = []
+    tiny_pipeline.denoiser.register_forward_hook(lambda *_: passes.append(1))
+    service = build_service()
+    for scale in (1.0, 3.0):
+        service.generate(request(0, 1, 2, 3, record=MetadataRecord(), guidance_scale=scale))
+    assert len(passes) == 2 * 2  # two steps each, one micro-batch of four a step
+    service.generate(request(0, 1, 2, 3, guidance_scale=3.0))
+    assert len(passes) == 2 * 2 + 2 * 2

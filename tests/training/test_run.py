@@ -109,6 +109,13 @@ def test_a_run_is_not_resumed_with_other_settings(toy_manifest, tmp_path, tiny_c
             train(toy_manifest, tmp_path / "run", replace(config, **changes))
 
 
+def test_an_attribute_that_no_row_has_is_refused_before_the_training(toy_manifest, tmp_path, tiny_config):
+    toy_manifest.write_text(toy_manifest.read_text().replace(",asian,", ",,").replace(",white,", ",,"))
+    with pytest.raises(ManifestError, match="no two training rows differ in race"):
+        train(toy_manifest, tmp_path / "run", replace(tiny_config, attributes=("cancer_type", "race")))
+    assert not (tmp_path / "run" / "checkpoint").exists()
+
+
 def test_every_attribute_of_the_schema_trains_and_conditions_a_tile(toy_manifest, tmp_path, tiny_config):
     names = tuple(attribute.name for attribute in ATTRIBUTES)
     assert {"scanner", "gender", "race", "age"} <= set(names)

@@ -70,3 +70,16 @@ def test_bad_input_comes_back_as_one_clear_message(client, arguments, message):
 def test_nothing_but_the_three_named_endpoints_is_offered(client):
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert set(endpoints) == {"/info", "/generate", "/rerender"}
+
+
+def test_a_file_of_the_server_cannot_be_named_as_an_upload(client, tmp_path):
+    Image.fromarray(synthetic_tissue(128, 1)).save(tmp_path / "private.png")
+    for path in (tmp_path / "private.png", "/etc/passwd", "/etc/nothing"):
+        with pytest.raises(AppError, match="image is no uploaded file"):
+            client.predict({"path": str(path)}, {"center": "Rome"}, steps=1, api_name="/rerender")
+
+
+@pytest.mark.parametrize("arguments", [{"num": "3"}, {"seed": 1.5}, {"num": 64, "steps": 200, "side_px": 512}])
+def test_numbers_of_the_wrong_kind_or_size_are_refused(client, arguments):
+    with pytest.raises(AppError, match=r"it must be a whole number|too much for one call"):
+        client.predict({"center": "Rome"}, **arguments, api_name="/generate")
