@@ -75,6 +75,8 @@ def run_training(
         ManifestError: the manifest or an image in it cannot be used.
         StorageError: the disk is full; what was saved before is still there.
     """
+    with translate_write_errors(str(out)):  # before the work, not at the first save
+        out.mkdir(parents=True, exist_ok=True)
     accelerator = Accelerator(mixed_precision=mixed_precision)
     manifest = read_manifest(manifest_path)
     dataset = load_dataset(manifest, "train", config)

@@ -76,10 +76,8 @@ def build_compare_tab(shared: Shared) -> None:
                 as_zip = gr.DownloadButton("Download tiles (zip with manifest)", size="sm", visible=False)
     with gr.Accordion("Interpolate between two conditions", open=True), gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
-            with gr.Row():
-                start_type, start_center = _pair(vocabulary, "From", columns, rows, 0)
-            with gr.Row():
-                end_type, end_center = _pair(vocabulary, "To", columns, rows, 1)
+            start_type, start_center = _pair(vocabulary, "From", columns, rows, 0)
+            end_type, end_center = _pair(vocabulary, "To", columns, rows, 1)
             with gr.Row():
                 interpolate = gr.Button("Interpolate", variant="primary", elem_id="interpolate-button")
                 cancel_interpolation = gr.Button("Cancel", interactive=False)

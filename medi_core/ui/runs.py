@@ -1,6 +1,7 @@
 """A run that takes a while: waiting, progress, cancel. The same in every tab."""
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 
 import gradio as gr
 
@@ -23,20 +24,34 @@ def wire_run(
     """While `run` is queued or running, `start` is off and `cancel` is on.
 
     Args:
-        run: a generator handler; one at a time on the device.
+        run: a generator handler whose first output is `status`; one at a time on the device.
         shown: the output that carries the queue position and is scrolled to.
         prepare: (handler, inputs, outputs) to finish before `run` reads its inputs.
     """
     private = {"api_visibility": "private", "show_progress": "hidden"}
-    busy = (WAITING, gr.update(interactive=False), gr.update(interactive=True))
-    idle = (gr.update(interactive=True), gr.update(interactive=False))
-    waiting = start.click(lambda: busy, None, [status, start, cancel], queue=False, **private)
+    stop = gr.State(None)  # the run's own event: Gradio's `cancels` would also take the next run, if it starts at once
+
+    def on_start():
+        return WAITING, gr.update(interactive=False), gr.update(interactive=True), threading.Event()
+
+    def until_stopped(stop: threading.Event, *values) -> Iterator:
+        updates = run(*values)
+        try:
+            for update in updates:
+                if stop.is_set():
+                    yield CANCELLED, *[gr.skip()] * (len(outputs) - 1)
+                    return
+                yield update
+        finally:
+            updates.close()
+
+    waiting = start.click(on_start, None, [status, start, cancel, stop], queue=False, **private)
     if prepare is not None:
         handler, needs, gives = prepare
         waiting = waiting.then(handler, list(needs), list(gives), queue=False, **private)
     job = waiting.then(
-        run,
-        list(inputs),
+        until_stopped,
+        [stop, *inputs],
         list(outputs),
         concurrency_id=GPU_QUEUE,
         concurrency_limit=1,
@@ -45,7 +60,13 @@ def wire_run(
         scroll_to_output=True,  # on a phone the result is not where the button is
         api_visibility="private",
     )
-    job.then(lambda: idle, None, [start, cancel], queue=False, **private)
-    # an error has its own message; a cancelled run counts as failed, too, and keeps what it says
-    job.failure(lambda now: now if now == CANCELLED else "", status, status, queue=False, **private)
-    cancel.click(lambda: (CANCELLED, *idle), None, [status, start, cancel], cancels=[job], queue=False, **private)
+    idle = (gr.update(interactive=True), gr.update(interactive=False))
+    job.success(lambda: idle, None, [start, cancel], queue=False, **private)
+    # the error has its own message
+    job.failure(lambda: ("", *idle), None, [status, start, cancel], queue=False, **private)
+    cancel.click(_set, stop, cancel, queue=False, **private)
+
+
+def _set(stop: threading.Event):
+    stop.set()
+    return gr.update(interactive=False)

@@ -179,3 +179,9 @@ def test_the_grid_shows_the_best_supported_pairs(toy_vocabulary):
 def test_the_grid_does_without_cancer_types_and_centers(toy_vocabulary):
     only_stain = replace(toy_vocabulary, values={"eosin": toy_vocabulary.values["eosin"]})
     assert grid_records(only_stain, 2) == [MetadataRecord(eosin="1"), MetadataRecord(eosin="2")]
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_the_training(toy_manifest, tmp_path, tiny_config):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match="file"):
+        train(toy_manifest, tmp_path / "file" / "run", tiny_config)
