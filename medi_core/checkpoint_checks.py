@@ -102,7 +102,7 @@ def _build_empty(folder: Path, name: str) -> Denoiser | MetadataEmbedder:
         with torch.device("meta"):
             return COMPONENTS[name].from_config(config)
     except Exception as error:  # whatever a wrong number makes torch or diffusers raise, the file is at fault
-        raise CheckpointError(f"{_short(path)} describes no {name} ({_first_line(error)}); {ADVICE}") from error
+        raise CheckpointError(f"{_short(path)} describes no {name} ({first_line(error)}); {ADVICE}") from error
 
 
 def _check_weights(folder: Path, component: Denoiser | MetadataEmbedder) -> None:
@@ -156,7 +156,7 @@ def _read_shapes(folder: Path) -> dict[str, list[int]]:
                 shapes |= {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise CheckpointError(
-                f"{_short(path)} is damaged or no safetensors file ({_first_line(error)}); {ADVICE}"
+                f"{_short(path)} is damaged or no safetensors file ({first_line(error)}); {ADVICE}"
             ) from error
     return shapes
 
@@ -167,5 +167,5 @@ def _short(path: Path) -> str:
     return "/".join(path.parts[-3 if in_component else -2 :])
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]

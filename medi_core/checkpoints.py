@@ -17,7 +17,7 @@ import torch
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 
-from medi_core.checkpoint_checks import COMPONENTS, check_checkpoint, read_json
+from medi_core.checkpoint_checks import COMPONENTS, check_checkpoint, first_line, read_json
 from medi_core.errors import CheckpointError
 from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.pipelines.medi_pipeline import MediPipeline
@@ -102,7 +102,7 @@ def load_checkpoint(name: str, root: Path, device: torch.device, dtype: torch.dt
             pipeline = MediPipeline.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
         except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             raise CheckpointError(
-                f"checkpoint {name!r} is inconsistent: {_first_line(error)}; fetch it again or choose another"
+                f"checkpoint {name!r} is inconsistent: {first_line(error)}; fetch it again or choose another"
             ) from error
         pipeline.to(device)
     pipeline.set_progress_bar_config(disable=True)
@@ -139,7 +139,7 @@ def _download(hub_id: str) -> Path:
         return Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.safetensors", "*.md"]))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise CheckpointError(
-            f"checkpoint {hub_id!r} could not be fetched from the hub: {_first_line(error)}"
+            f"checkpoint {hub_id!r} could not be fetched from the hub: {first_line(error)}"
         ) from error
 
 
@@ -164,7 +164,3 @@ def _digest(folder: Path) -> str:
         sha.update(path.relative_to(folder).as_posix().encode())
         sha.update(path.read_bytes())
     return sha.hexdigest()[:12]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

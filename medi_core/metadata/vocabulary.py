@@ -131,6 +131,12 @@ class Vocabulary:
             parts.append(self.pair_support.get(pair_key(record.cancer_type, record.center), Support()))
         return min(parts, key=lambda support: (support.num_patients, support.num_tiles), default=self.total)
 
+    def pairs_by_support(self) -> list[tuple[str, str]]:
+        """(cancer type, center), most patients first, then most tiles."""
+        support = self.pair_support
+        ordered = sorted(support, key=lambda key: (-support[key].num_patients, -support[key].num_tiles))
+        return [tuple(key.split(PAIR_SEPARATOR, 1)) for key in ordered]
+
     def _id_of(self, attribute: str, value: str) -> int:
         values = self.values[attribute]
         if value in values:

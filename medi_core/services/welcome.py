@@ -6,7 +6,6 @@ from pathlib import Path
 from medi_core.data.tile_files import decode_png, encode_png, read_provenance
 from medi_core.errors import MediError
 from medi_core.metadata.schema import MetadataRecord
-from medi_core.metadata.vocabulary import PAIR_SEPARATOR
 from medi_core.services.generation import GeneratedTile, GenerationRequest, GenerationService, request_from
 from medi_core.storage import replaced_folder
 
@@ -23,18 +22,17 @@ class WelcomeService:
 
     def requests(self) -> list[GenerationRequest]:
         """One tile each of the best supported (cancer type, center) pairs, cancer types first."""
-        pairs = self._generation.vocabulary.pair_support
-        ordered = sorted(pairs, key=lambda key: (-pairs[key].num_patients, -pairs[key].num_tiles))
-        first_of_type: dict[str, str] = {}
-        for key in ordered:
-            first_of_type.setdefault(key.split(PAIR_SEPARATOR, 1)[0], key)
+        ordered = self._generation.vocabulary.pairs_by_support()
+        first_of_type: dict[str, tuple[str, str]] = {}
+        for pair in ordered:
+            first_of_type.setdefault(pair[0], pair)
         chosen = dict.fromkeys(map(self._record, [*first_of_type.values(), *ordered]))
         records = list(chosen)[:NUM_TILES] or [MetadataRecord()]
         return [GenerationRequest(record, (FIRST_SEED + i,)) for i, record in enumerate(records)]
 
-    def _record(self, pair: str) -> MetadataRecord:
+    def _record(self, pair: tuple[str, str]) -> MetadataRecord:
         """What of a pair this checkpoint is conditioned on."""
-        values = zip(("cancer_type", "center"), pair.split(PAIR_SEPARATOR, 1), strict=True)
+        values = zip(("cancer_type", "center"), pair, strict=True)
         return MetadataRecord(**{name: v for name, v in values if name in self._generation.vocabulary.attributes})
 
     def cached(self) -> list[GeneratedTile]:

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from medi_core.metadata.schema import MetadataRecord
-from medi_core.metadata.vocabulary import PAIR_SEPARATOR, Vocabulary
+from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.pipelines.medi_pipeline import MediPipeline
 from medi_core.storage import translate_write_errors
 
@@ -33,7 +33,6 @@ def write_sample_grid(pipeline: MediPipeline, path: Path, side_px: int, columns:
 def grid_records(vocabulary: Vocabulary, num: int) -> list[MetadataRecord]:
     """The (cancer type, center) pairs with most patients; where there are none, values of the first attribute."""
     if {"cancer_type", "center"} <= set(vocabulary.attributes) and vocabulary.pair_support:
-        pairs = sorted(vocabulary.pair_support, key=lambda pair: -vocabulary.pair_support[pair].num_patients)[:num]
-        return [MetadataRecord(*pair.split(PAIR_SEPARATOR)) for pair in pairs]
+        return [MetadataRecord(*pair) for pair in vocabulary.pairs_by_support()[:num]]
     first = vocabulary.attributes[0]
     return [MetadataRecord(**{first: value}) for value in vocabulary.values[first][:num]]
