@@ -173,6 +173,7 @@ def train_diffusion(flags: argparse.Namespace) -> dict[str, Any]:
         compile_model=flags.compile,
         num_workers=flags.workers,
         mixed_precision=flags.precision,
+        initial_checkpoint=flags.init,
         on_step=on_step,
     )
     return {"step": step, "checkpoint": str(flags.out / "checkpoint")}
@@ -330,11 +331,14 @@ def _add_training(commands) -> None:
     command = _add(commands, "train-diffusion", train_diffusion, "train a checkpoint, or resume a training")
     command.add_argument("--manifest", type=Path, required=True)
     command.add_argument("--out", type=Path, required=True, help="run folder: state, checkpoint, samples, log.csv")
+    command.add_argument("--init", type=Path, metavar="CHECKPOINT", help="folder whose weights to start from")
     command.add_argument("--minutes", type=float, help="stop after so much wall-clock time")
     command.add_argument("--num-steps", type=int)
+    command.add_argument("--warmup-steps", type=int)
     command.add_argument("--decay-steps", type=int, help="learning rate falls to 0 over the last so many steps")
     command.add_argument("--global-batch", type=int, help="tiles a step over all processes")
     command.add_argument("--learning-rate", type=float)
+    command.add_argument("--ema-decay", type=float, help="of the averaged weights, in [0, 1)")
     command.add_argument("--seed", type=int)
     command.add_argument(
         "--attributes",

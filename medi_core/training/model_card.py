@@ -67,11 +67,12 @@ def model_card(name: str, vocabulary: Vocabulary, training: Mapping[str, Any], n
 
 
 def _training(training: Mapping[str, Any]) -> str:
-    tiles = training["tiles_seen"]
+    tiles, before = training["tiles_seen"], training.get("initial_checkpoint")
+    origin = f"Trained on from the weights of {before}, whose steps, tiles and hours are counted in. " if before else ""
     return (
         "## Training\n\n"
         f"{training['step']:,} steps, {tiles:,} tiles in all, {training['minutes'] / 60:.1f} hours of wall-clock time "
-        f"on {training['hardware']}. AdamW, EMA {training['ema_decay']}, seed {training['seed']}; the whole "
+        f"on {training['hardware']}. {origin}AdamW, EMA {training['ema_decay']}, seed {training['seed']}; the whole "
         "configuration is in `training_config.json`. Weights are the EMA of the training split's run; validation and "
         "test patients were never trained on.\n"
     )

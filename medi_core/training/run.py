@@ -27,6 +27,7 @@ from medi_core.training.sample_grid import write_sample_grid
 from medi_core.training.train_diffusion import DiffusionTraining, DiffusionTrainingConfig, TrainStep
 from medi_core.training.training_state import has_state, load_state, save_state
 from medi_core.training.validation import ValidationSet
+from medi_core.training.warm_start import warm_start
 
 LOG_COLUMNS = ("step", "minutes", "loss", "validation_loss", "learning_rate", "tiles_per_second")
 
@@ -61,6 +62,7 @@ def run_training(
     compile_model: bool = False,
     num_workers: int = 0,
     mixed_precision: str = "bf16",
+    initial_checkpoint: Path | None = None,
     on_step: Callable[[TrainStep], None] = lambda _: None,
 ) -> int:
     """Train, resuming from `out` if there is anything to resume; returns the step reached.
@@ -68,10 +70,12 @@ def run_training(
     Stops at `config.num_steps`, after `minutes` of wall-clock time, or on SIGTERM; saves in each case.
 
     Args:
+        initial_checkpoint: a checkpoint folder whose weights to start from where there is nothing to resume.
         on_step: called after each step, in the main process only.
 
     Raises:
-        CheckpointError: `out` holds a training that was started with other settings.
+        CheckpointError: `out` holds a training that was started with other settings, or the initial checkpoint
+            does not fit the configuration and the manifest.
         ManifestError: the manifest or an image in it cannot be used.
         StorageError: the disk is full; what was saved before is still there.
     """
@@ -84,7 +88,11 @@ def run_training(
     if (manifest["split"] == "val").any():
         validation = ValidationSet.build(load_dataset(manifest, "val", config, dataset.vocabulary), config)
     training = DiffusionTraining(config, dataset, accelerator, compile_model, num_workers)
-    spent = load_state(training, out / "state") if has_state(out / "state") else 0.0
+    spent = 0.0
+    if has_state(out / "state"):
+        spent = load_state(training, out / "state")
+    elif initial_checkpoint is not None:
+        spent = warm_start(training, initial_checkpoint)
     facts = {"data": summarize_data(manifest[manifest["split"].fillna("train") == "train"])}
     started = last_save = time.monotonic()
     losses: list[float] = []
@@ -147,6 +155,7 @@ def _facts(training: DiffusionTraining, minutes: float) -> dict[str, Any]:
         "step": training.step,
         "tiles_seen": training.tiles_seen,
         "minutes": minutes,
+        "initial_checkpoint": training.initial_checkpoint,
         "hardware": name if processes == 1 else f"{processes} × {name}",
     }
 

@@ -84,9 +84,13 @@ class DiffusionTrainingConfig:
     def to_dict(self) -> dict:
         return asdict(self)
 
-    def learning_rate_at(self, step: int) -> float:
-        """Linear warm-up, constant, linear decay (so that a training can go on from its plateau)."""
-        warmup = min(1.0, (step + 1) / max(1, self.warmup_steps))
+    def learning_rate_at(self, step: int, first_step: int = 0) -> float:
+        """Linear warm-up, constant, linear decay (so that a training can go on from its plateau).
+
+        Args:
+            first_step: where the optimiser's moments began: 0, or the step of the checkpoint started from.
+        """
+        warmup = min(1.0, (step - first_step + 1) / max(1, self.warmup_steps))
         decay = min(1.0, (self.num_steps - step) / self.decay_steps) if self.decay_steps else 1.0
         return self.learning_rate * warmup * decay
 
@@ -149,6 +153,7 @@ class DiffusionTraining:
         model = build_training_model(config, dataset.vocabulary)
         self.config, self.dataset, self.accelerator = config, dataset, accelerator
         self.num_workers, self.step, self.tiles_seen = num_workers, 0, 0
+        self.first_step, self.initial_checkpoint = 0, None  # a warm start changes both
         self.model = model.to(accelerator.device, memory_format=torch.channels_last)
         self.ema = EMAModel(self.model.parameters(), decay=config.ema_decay, foreach=True)
         self.optimizer = torch.optim.AdamW(
@@ -172,15 +177,15 @@ class DiffusionTraining:
         self.model.train()
         started = time.perf_counter()
         for tiles, condition_ids in self._batches():
+            learning_rate = config.learning_rate_at(self.step, self.first_step)
             for group in self.optimizer.param_groups:
-                group["lr"] = config.learning_rate_at(self.step)
+                group["lr"] = learning_rate
             loss = self._loss(tiles, condition_ids)
             self.accelerator.backward(loss)
             self.accelerator.clip_grad_norm_(self.model.parameters(), config.max_grad_norm)
             self.optimizer.step()
             self.optimizer.zero_grad()
             self.ema.step(self.model.parameters())
-            learning_rate = config.learning_rate_at(self.step)
             self.step += 1
             self.tiles_seen += config.global_batch
             mean_loss = self.accelerator.reduce(loss.detach(), reduction="mean").item()

@@ -48,6 +48,8 @@ def save_state(training: DiffusionTraining, folder: Path, minutes: float) -> Non
     progress = {
         "step": training.step,
         "tiles_seen": training.tiles_seen,
+        "first_step": training.first_step,
+        "initial_checkpoint": training.initial_checkpoint,
         "ema_step": training.ema.optimization_step,
         "minutes": minutes,
         "structure": _structure(training),
@@ -66,6 +68,7 @@ def load_state(training: DiffusionTraining, folder: Path) -> float:
     folder = present_folder(folder)
     try:
         progress = json.loads((folder / "progress.json").read_text())
+        first_step, initial_checkpoint = progress["first_step"], progress["initial_checkpoint"]
         step, tiles_seen, ema_step, minutes = (progress[key] for key in ("step", "tiles_seen", "ema_step", "minutes"))
         tensors = load_file(folder / "state.safetensors")
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -81,6 +84,7 @@ def load_state(training: DiffusionTraining, folder: Path) -> float:
             parameter.copy_(tensors[f"model.{name}"])
             shadow.copy_(tensors[f"ema.{name}"])
             training.optimizer.state[parameter] = _moments(tensors, f"optimizer.{name}.", parameter)
+    training.first_step, training.initial_checkpoint = first_step, initial_checkpoint
     training.step, training.tiles_seen, training.ema.optimization_step = step, tiles_seen, ema_step
     return minutes
 

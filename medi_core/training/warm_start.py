@@ -1,0 +1,61 @@
+"""Start a training from the weights of a checkpoint, where no state is left to resume from.
+
+Not exact, as resuming is: a checkpoint holds the EMA weights alone, in bfloat16, and no moments of the optimiser.
+"""
+
+import math
+from pathlib import Path
+
+import torch
+
+from medi_core.checkpoints import load_checkpoint
+from medi_core.errors import CheckpointError
+from medi_core.metadata.vocabulary import Vocabulary
+from medi_core.training.train_diffusion import DiffusionTraining, TrainingModel
+
+
+def warm_start(training: DiffusionTraining, folder: Path) -> float:
+    """Take over weights, EMA, steps and tiles seen; returns the minutes behind the checkpoint.
+
+    The optimiser starts anew, so the learning rate warms up again from here. Tile and noise draws go on where the
+    checkpoint stopped, as long as seed and global batch are the same.
+
+    Raises:
+        CheckpointError: not a checkpoint, or one of another network or vocabulary.
+    """
+    checkpoint = load_checkpoint(str(folder), folder.parent, torch.device("cpu"), torch.float32)
+    advice = "start from a checkpoint of the same attributes, values and widths, or without one"
+    if difference := _vocabulary_difference(checkpoint.vocabulary, training.dataset.vocabulary):
+        raise CheckpointError(f"{checkpoint.id} cannot be trained on with this manifest: {difference}; {advice}")
+    source = TrainingModel(checkpoint.pipeline.metadata_embedder, checkpoint.pipeline.denoiser)
+    try:
+        training.model.load_state_dict(source.state_dict())
+    except RuntimeError as error:
+        mismatch = str(error).splitlines()[1].strip()
+        raise CheckpointError(f"{checkpoint.id} is another network: {mismatch} {advice}") from error
+    with torch.no_grad():
+        for parameter, shadow in zip(training.model.parameters(), training.ema.shadow_params, strict=True):
+            shadow.copy_(parameter)
+    record = checkpoint.training_config
+    training.step = training.first_step = training.ema.optimization_step = record.get("step", 0)
+    training.tiles_seen, training.initial_checkpoint = record.get("tiles_seen", 0), checkpoint.id
+    return record.get("minutes", 0.0)
+
+
+def _vocabulary_difference(checkpoint: Vocabulary, manifest: Vocabulary) -> str:
+    """What differs in the meaning of the condition ids; empty if nothing does."""
+    if checkpoint.attributes != manifest.attributes:
+        return f"attributes {', '.join(checkpoint.attributes)}, here {', '.join(manifest.attributes)}"
+    for name in checkpoint.attributes:
+        before, now = checkpoint.values[name], manifest.values[name]
+        if before != now:
+            missing, new = (sorted(set(a) - set(b)) for a, b in ((before, now), (now, before)))
+            return f"{name}: {len(missing)} values are not in it ({_few(missing)}), {len(new)} are new ({_few(new)})"
+        edges = zip(checkpoint.bin_edges.get(name, ()), manifest.bin_edges.get(name, ()), strict=False)
+        if not all(math.isclose(a, b, rel_tol=1e-3) for a, b in edges):
+            return f"bin edges of {name} {checkpoint.bin_edges[name]}, here {manifest.bin_edges[name]}"
+    return ""
+
+
+def _few(values: list[str]) -> str:
+    return ", ".join(values[:3]) + (" …" if len(values) > 3 else "") if values else "none"
