@@ -21,7 +21,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # start-up
     "app": {"bootstrap", "errors", "settings", "ui"},
     "__main__": {"cli"},
-    "cli": BELOW_UI | {"bootstrap"},
+    "cli": {"commands", "errors"},
+    "commands": BELOW_UI | {"bootstrap"},
     "bootstrap": BELOW_UI,
     # widgets, and what they call
     "ui": {"bootstrap", "checkpoints", "data", "errors", "figures", "metadata", "services", "storage"},
@@ -61,11 +62,11 @@ HOME_OF: dict[str, set[str]] = {
     "safetensors": {"checkpoints", "checkpoint_checks", "training", "storage"},
     "huggingface_hub": {"checkpoints", "data"},
     "umap": {"projection"},
-    "sklearn": {"data", "metrics", "services", "training"},
+    "sklearn": {"data", "metrics", "projection", "services", "training"},
     "skimage": {"stain"},
     "sqlite3": {"review"},
     "PIL": {"data", "services", "training", "ui"},
-    "argparse": {"cli", "app"},
+    "argparse": {"cli", "commands", "app"},
 }
 PURE = {"metadata", "errors", "settings"}
 """Areas of plain Python: nothing but the standard library and each other."""

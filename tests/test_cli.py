@@ -197,17 +197,32 @@ def test_data_import_reads_a_tcga_ut_folder(answer, tmp_path):
     assert read_manifest("ours.csv")["mpp"].tolist() == [0.5]
 
 
+def write_tar(name: str, members: dict[str, bytes]) -> None:
+    with tarfile.open(name, "w") as tar:
+        for member, content in members.items():
+            info = tarfile.TarInfo(member)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+
+
 def test_data_import_unpacks_webdatasets(answer, tmp_path):
     for name, center in (("a", "Lyon"), ("b", "Rome")):
-        members = {"0.png": encode_png(synthetic_tissue(32, 1), {}), "0.json": json.dumps({"center": center}).encode()}
-        with tarfile.open(f"{name}.tar", "w") as tar:
-            for suffix, content in members.items():
-                info = tarfile.TarInfo(f"{name}-{suffix}")
-                info.size = len(content)
-                tar.addfile(info, io.BytesIO(content))
+        label = json.dumps({"center": center}).encode()
+        write_tar(f"{name}.tar", {f"{name}-0.png": encode_png(synthetic_tissue(32, 1), {}), f"{name}-0.json": label})
     told = answer("data", "import", "webdataset", "a.tar", "b.tar", "--out", "ours.csv")
     assert told["center"] == {"Lyon": 1, "Rome": 1}
     assert all(Path(path).is_relative_to(tmp_path / "ours-tiles") for path in read_manifest("ours.csv")["path"])
+
+
+def test_class_numbers_and_columns_of_every_tile_are_said_on_the_command_line(answer):
+    write_tar("a.tar", {"0.png": encode_png(synthetic_tissue(32, 1), {}), "0.cls": b"1"})
+    classes = ("--class-names", "Breast_benign,Lung_adenocarcinoma")
+    answer(
+        *("data", "import", "webdataset", "a.tar", "--out", "ours.csv"),
+        *(*classes, "--default", "center=Lyon", "mpp=0.5"),
+    )
+    (row,) = read_manifest("ours.csv").to_dict("records")
+    assert (row["cancer_type"], row["center"], row["mpp"]) == ("Lung_adenocarcinoma", "Lyon", 0.5)
 
 
 # ----------------------------------------------------------------------- training
@@ -333,8 +348,8 @@ def test_data_and_training_refuse_what_is_not_there_or_makes_no_sense(refusal, a
         (("dream",), "invalid choice: 'dream'"),
         (("generate",), "arguments are required: --out"),
         (("generate", "--out", "out", "--num", "many"), "invalid int value: 'many'"),
-        (("train-diffusion", "--manifest", "a", "--out", "b", "--widths", "32,x"), "invalid _widths value: '32,x'"),
-        (("train-diffusion", "--manifest", "a", "--out", "b", "--widths", "0"), "invalid _widths value: '0'"),
+        (("train-diffusion", "--manifest", "a", "--out", "b", "--widths", "32,x"), "invalid widths value: '32,x'"),
+        (("train-diffusion", "--manifest", "a", "--out", "b", "--widths", "0"), "invalid widths value: '0'"),
     ],
 )
 def test_a_command_that_cannot_be_parsed_is_answered_in_one_line(capsys, arguments, message):

@@ -1,0 +1,140 @@
+"""Commands around a checkpoint: what it knows, tiles, re-rendered images, the welcome tiles."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from medi_core.commands.parsing import add_command, add_metadata, mapping, record_of_flags, settings_of
+from medi_core.errors import InvalidRequestError
+from medi_core.metadata.schema import ATTRIBUTE
+
+# Heavy imports stand inside the commands that need them: `--help` answers at once.
+
+
+def add_generation_commands(commands) -> None:
+    """info, generate, rerender, build-welcome."""
+    add_command(commands, "info", info, "what a checkpoint knows", text=info_text, checkpoint=True)
+
+    command = add_command(commands, "generate", generate, "tiles with provenance, and a manifest", checkpoint=True)
+    add_metadata(command)
+    _add_sampling(command, guidance=2.0)
+    command.add_argument("--num", type=int, default=8, help="tiles; seeds SEED, SEED + 1, … (default: 8)")
+    command.add_argument("--side-px", type=int, default=128, help="multiple of 32, at most 512 (default: 128)")
+
+    command = add_command(commands, "rerender", rerender, "a tile as from another center", checkpoint=True)
+    command.add_argument("--image", type=Path, required=True, help="PNG, JPEG or TIFF, at most 10 MB")
+    command.add_argument("--strength", type=float, default=0.5, help="0.01 (keep) to 1 (redraw) (default: 0.5)")
+    add_metadata(command)
+    _add_sampling(command, guidance=2.0)
+
+    add_command(commands, "build-welcome", build_welcome, "remake the tiles a first visitor sees", checkpoint=True)
+
+
+def info(flags: argparse.Namespace) -> dict[str, Any]:
+    """Checkpoint, attributes, values, support."""
+    from medi_core.bootstrap import build_services
+
+    checkpoint = build_services(settings_of(flags)).checkpoint
+    return {"checkpoint": checkpoint.id, **checkpoint.vocabulary.to_dict()}
+
+
+def info_text(answer: dict[str, Any]) -> str:
+    """The same as a listing."""
+    from medi_core.metadata.vocabulary import Support, Vocabulary
+
+    vocabulary = Vocabulary.from_dict(answer)
+    lines = [f"checkpoint {answer['checkpoint']}"]
+    for name in vocabulary.attributes:
+        lines.append(f"\n{name} ({ATTRIBUTE[name].label}, {len(vocabulary.values[name])} values)")
+        for value in vocabulary.values[name]:
+            support = vocabulary.support.get(name, {}).get(value, Support())
+            shown = vocabulary.label(name, value) if name in vocabulary.bin_edges else value
+            lines.append(f"  {shown}: {support.describe()}")
+    lines.append("\ncancer type @ center")
+    lines += [f"  {pair}: {support.describe()}" for pair, support in vocabulary.pair_support.items()]
+    return "\n".join(lines)
+
+
+def generate(flags: argparse.Namespace) -> dict[str, Any]:
+    """PNGs with provenance and a manifest."""
+    from medi_core.services.generation import MAX_TILES, GenerationRequest
+
+    if not 1 <= flags.num <= MAX_TILES:
+        raise InvalidRequestError(f"--num {flags.num}: it must be from 1 to {MAX_TILES:,}")
+    request = GenerationRequest(
+        record_of_flags(flags),
+        tuple(range(flags.seed, flags.seed + flags.num)),
+        flags.steps,
+        flags.guidance,
+        _attribute_guidance(flags.guide),
+        (flags.side_px, flags.side_px),
+    )
+    return _generate_into(flags, request)
+
+
+def rerender(flags: argparse.Namespace) -> dict[str, Any]:
+    """One image under other metadata."""
+    from medi_core.services.generation import GenerationRequest
+    from medi_core.services.rerender import read_base_image
+
+    if not flags.image.is_file():
+        raise InvalidRequestError(f"--image {flags.image} does not exist")
+    base = read_base_image(flags.image)
+    request = GenerationRequest(
+        record_of_flags(flags),
+        (flags.seed,),
+        flags.steps,
+        flags.guidance,
+        _attribute_guidance(flags.guide),
+        base.image.shape[:2],
+        base.image,
+        flags.strength,
+    )
+    before = {"before": {"hematoxylin": base.hematoxylin, "eosin": base.eosin}}
+    return _generate_into(flags, request) | before
+
+
+def build_welcome(flags: argparse.Namespace) -> dict[str, Any]:
+    """The tiles a first visitor sees, for the present checkpoint."""
+    from medi_core.bootstrap import build_services
+
+    paths = build_services(settings_of(flags)).welcome.store()
+    return {"written": [str(path) for path in paths]}
+
+
+def _generate_into(flags: argparse.Namespace, request) -> dict[str, Any]:
+    from medi_core.bootstrap import build_services
+    from medi_core.services.export import generate_into
+
+    service = build_services(settings_of(flags)).generation
+
+    def show(done: float, total: int) -> None:
+        if not flags.json and sys.stderr.isatty():
+            end = "\n" if done == total else ""
+            print(f"\r{done:.1f} of {total} tiles", end=end, file=sys.stderr, flush=True)
+
+    export = generate_into(service, request, flags.out, show)
+    return {
+        "checkpoint": service.checkpoint.id,
+        "support": service.vocabulary.support_of(request.record).describe(),
+        "manifest": str(export.manifest),
+        "tiles": [asdict(tile) for tile in export.tiles],
+    }
+
+
+def _attribute_guidance(pairs: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    try:
+        return tuple((name, float(scale)) for name, scale in mapping(pairs).items())
+    except ValueError as error:
+        raise InvalidRequestError(f"--guide {' '.join(pairs)}: write ATTRIBUTE=SCALE, e.g. center=2") from error
+
+
+def _add_sampling(command: argparse.ArgumentParser, guidance: float) -> None:
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--steps", type=int, default=12, help="denoising steps (default: 12)")
+    command.add_argument("--guidance", type=float, default=guidance, help=f"1 = none (default: {guidance:g})")
+    command.add_argument("--guide", nargs="*", default=[], metavar="ATTRIBUTE=SCALE", help="guidance by attribute")
+    command.add_argument("--out", type=Path, required=True, help="folder for PNGs and manifest.csv")

@@ -1,0 +1,81 @@
+"""What the commands share: how a command is added, how flags become values, how an answer becomes text."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from medi_core.errors import InvalidRequestError
+from medi_core.metadata.schema import ATTRIBUTES, MetadataRecord, display_name
+from medi_core.settings import Settings
+
+
+def add_command(
+    commands, name: str, run: Callable, summary: str, text: Callable | None = None, checkpoint: bool = False
+) -> argparse.ArgumentParser:
+    """A sub-command that answers with `run(flags)`, as JSON or by `text(answer)`."""
+    command = commands.add_parser(name, help=summary, description=summary)
+    command.set_defaults(run=run, text=text or plain_text)
+    command.add_argument("--json", action="store_true", help="answer as JSON")
+    if checkpoint:
+        command.add_argument("--checkpoint", help="name, folder or hub id (default: medi-128)")
+        command.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps")
+        command.add_argument("--dtype", help="auto, float32, bfloat16, float16")
+    return command
+
+
+def add_metadata(command: argparse.ArgumentParser) -> None:
+    """One flag an attribute."""
+    for attribute in ATTRIBUTES:
+        bins = ", bin 1 (lowest) to n" if attribute.kind == "binned" else ""
+        command.add_argument(f"--{attribute.name.replace('_', '-')}", help=f"{attribute.label}{bins}; unset = any")
+
+
+def settings_of(flags: argparse.Namespace) -> Settings:
+    """Flags win over the environment."""
+    return Settings.from_environment(checkpoint=flags.checkpoint, device=flags.device, dtype=flags.dtype)
+
+
+def record_of_flags(flags: argparse.Namespace) -> MetadataRecord:
+    """The inverse of `add_metadata`."""
+    return MetadataRecord(**{attribute.name: getattr(flags, attribute.name) for attribute in ATTRIBUTES})
+
+
+def names(text: str) -> tuple[str, ...]:
+    """`a,b` → ("a", "b")."""
+    return tuple(text.split(","))
+
+
+def widths(text: str) -> tuple[int, ...]:
+    """`96,192` → (96, 192)."""
+    numbers = tuple(map(int, text.split(",")))
+    if min(numbers) < 1:
+        raise ValueError(text)  # argparse names flag and value
+    return numbers
+
+
+def mapping(pairs: Sequence[str]) -> dict[str, str]:
+    """`["a=b"]` → {"a": "b"}.
+
+    Raises:
+        InvalidRequestError: no `=`, or a name twice.
+    """
+    for pair in pairs:
+        if "=" not in pair:
+            raise InvalidRequestError(f"{pair!r}: write NAME=VALUE")
+    given = dict(pair.split("=", 1) for pair in pairs)
+    if len(given) < len(pairs):
+        raise InvalidRequestError(f"{' '.join(pairs)}: give each name once")
+    return given
+
+
+def plain_text(answer: dict[str, Any]) -> str:
+    """`key: value` lines; long lists and tables are indented."""
+    lines = []
+    for key, value in answer.items():
+        if isinstance(value, dict):
+            lines += [f"{key}:", *(f"  {display_name(str(k))}: {v}" for k, v in value.items())]
+        elif isinstance(value, list):
+            lines += [f"{key}:", *(f"  {item}" for item in value)]
+        else:
+            lines.append(f"{key}: {value}")
+    return "\n".join(lines)

@@ -1,0 +1,69 @@
+"""Commands that train."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from medi_core.commands.parsing import add_command, names, widths
+from medi_core.errors import InvalidRequestError
+
+# Heavy imports stand inside the commands that need them: `--help` answers at once.
+
+
+def add_training_commands(commands) -> None:
+    """train-diffusion."""
+    command = add_command(commands, "train-diffusion", train_diffusion, "train a checkpoint, or resume a training")
+    command.add_argument("--manifest", type=Path, required=True)
+    command.add_argument("--out", type=Path, required=True, help="run folder: state, checkpoint, samples, log.csv")
+    command.add_argument("--init", type=Path, metavar="CHECKPOINT", help="folder whose weights to start from")
+    command.add_argument("--minutes", type=float, help="stop after so much wall-clock time")
+    command.add_argument("--num-steps", type=int)
+    command.add_argument("--warmup-steps", type=int)
+    command.add_argument("--decay-steps", type=int, help="learning rate falls to 0 over the last so many steps")
+    command.add_argument("--global-batch", type=int, help="tiles a step over all processes")
+    command.add_argument("--learning-rate", type=float)
+    command.add_argument("--ema-decay", type=float, help="of the averaged weights, in [0, 1)")
+    command.add_argument("--seed", type=int)
+    command.add_argument(
+        "--attributes",
+        type=names,
+        help="comma-separated; default: those of the shipped checkpoint",
+    )
+    command.add_argument("--widths", type=widths, dest="block_out_channels", help="U-Net widths, e.g. 96,192,288")
+    command.add_argument("--precision", choices=("no", "bf16"), default="bf16")
+    command.add_argument("--compile", action="store_true", help="torch.compile: slow start, faster steps")
+    command.add_argument("--workers", type=int, default=1, help="loader processes")
+    command.add_argument("--save-every", type=float, default=5.0, help="minutes between saves")
+
+
+def train_diffusion(flags: argparse.Namespace) -> dict[str, Any]:
+    """Train, or resume, a checkpoint."""
+    from medi_core.data.tile_dataset import SamplingConfig
+    from medi_core.training.run import run_training
+    from medi_core.training.train_diffusion import DiffusionTrainingConfig
+
+    if flags.workers < 0:
+        raise InvalidRequestError(f"--workers {flags.workers}: it must be 0 or more")
+    fields = DiffusionTrainingConfig.__dataclass_fields__
+    overrides = {name: value for name, value in vars(flags).items() if name in fields and value is not None}
+    if flags.seed is not None:  # one seed for all draws of a run
+        overrides["sampling"] = SamplingConfig(seed=flags.seed)
+
+    def on_step(step) -> None:
+        if step.step % 20 == 0 and not flags.json:
+            rate = f"{step.tiles_per_second:.1f} tiles/s"
+            print(f"step {step.step}  loss {step.loss:.4f}  lr {step.learning_rate:.2e}  {rate}", flush=True)
+
+    step = run_training(
+        flags.manifest,
+        flags.out,
+        DiffusionTrainingConfig(**overrides),
+        minutes=flags.minutes,
+        save_every_minutes=flags.save_every,
+        compile_model=flags.compile,
+        num_workers=flags.workers,
+        mixed_precision=flags.precision,
+        initial_checkpoint=flags.init,
+        on_step=on_step,
+    )
+    return {"step": step, "checkpoint": str(flags.out / "checkpoint")}
