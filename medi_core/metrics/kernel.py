@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medi_core.errors import InvalidRequestError, TooFewTilesError
+from medi_core.errors import InvalidRequestError
+from medi_core.metrics.checks import require_features, require_tiles
 
 MIN_TILES = 2
+MEASURE = "a kernel distance"
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,11 @@ def kernel_distance(first: np.ndarray, second: np.ndarray) -> float:
 
     Raises:
         TooFewTilesError: fewer than 2 tiles on a side.
+        InvalidRequestError: features of different encoders, or not finite.
 
     Source: Bińkowski et al. 2018, "Demystifying MMD GANs" (arXiv 1801.01401), §4 and eq. 4.
     """
-    _require(min(len(first), len(second)), MIN_TILES)
-    assert first.shape[1] == second.shape[1], (first.shape, second.shape)
+    require_features(first, second, MIN_TILES, MEASURE)
     within_first, within_second = _mean_off_diagonal(first), _mean_off_diagonal(second)
     return float(within_first + within_second - 2 * _kernel(first, second).mean())
 
@@ -73,12 +75,13 @@ def kernel_distance_of_subsets(
 
     Raises:
         TooFewTilesError: a side has fewer than `subset_size` tiles, or that is below 2.
-        InvalidRequestError: no subset wanted.
+        InvalidRequestError: no subset wanted; features of different encoders, or not finite.
     """
     if num_subsets < 1:
         raise InvalidRequestError(f"num_subsets = {num_subsets}: at least 1 is needed")
-    _require(subset_size, MIN_TILES)
-    _require(min(len(first), len(second)), subset_size)
+    require_features(first, second, 0, MEASURE)
+    require_tiles(subset_size, MIN_TILES, MEASURE)
+    require_tiles(min(len(first), len(second)), subset_size, MEASURE, "add tiles or take smaller subsets")
     rng = np.random.default_rng(seed)
     values = [
         kernel_distance(
@@ -99,11 +102,3 @@ def _mean_off_diagonal(x: np.ndarray) -> float:
     """Mean of k(x_i, x_j) over i ≠ j: leaving out the diagonal is what makes the estimate unbiased."""
     kernel = _kernel(x, x)
     return (kernel.sum() - np.trace(kernel)) / (len(x) * (len(x) - 1))
-
-
-def _require(num_tiles: int, needed: int) -> None:
-    if num_tiles < needed:
-        raise TooFewTilesError(
-            f"a kernel distance needs at least {needed} tiles on each side, given {num_tiles}: add tiles"
-            + (" or take smaller subsets" if needed > MIN_TILES else "")
-        )
