@@ -15,6 +15,8 @@ def main() -> int:
     parser.add_argument("--checkpoint", help="name below checkpoints/, a folder, or a hub id (default: medi-128)")
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     parser.add_argument("--dtype", help="auto, float32, bfloat16, float16 (default: auto)")
+    parser.add_argument("--encoder", help="whose features the map is made of (default: efficientnet-lite0)")
+    parser.add_argument("--tiles", help="manifest of real tiles on this machine, to see them in the map")
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
     parser.add_argument("--port", type=int, default=os.environ.get("GRADIO_SERVER_PORT", "7860"))
     flags = parser.parse_args()
@@ -25,9 +27,8 @@ def main() -> int:
         from medi_core.bootstrap import build_services
         from medi_core.ui.app import build_app, launch_options
 
-        services = build_services(
-            Settings.from_environment(checkpoint=flags.checkpoint, device=flags.device, dtype=flags.dtype)
-        )
+        given = {name: getattr(flags, name) for name in ("checkpoint", "device", "dtype", "encoder", "tiles")}
+        services = build_services(Settings.from_environment(**given))
     except MediError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,10 +1,16 @@
 """`build_services(settings)`: the one place that wires objects together."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from medi_core.checkpoints import Checkpoint, load_checkpoint
 from medi_core.device import choose_device, choose_dtype
+from medi_core.services.attached_tiles import AttachedTiles
+from medi_core.services.embedding import EmbeddingService
+from medi_core.services.encoding import EncodingService
+from medi_core.services.fidelity import FidelityService
 from medi_core.services.generation import GenerationService
+from medi_core.services.reference import ReferenceService
 from medi_core.services.welcome import WelcomeService
 from medi_core.settings import Settings
 
@@ -21,6 +27,10 @@ class Services:
     checkpoint: Checkpoint
     generation: GenerationService
     welcome: WelcomeService
+    encoding: EncodingService
+    reference: ReferenceService
+    embedding: EmbeddingService
+    fidelity: FidelityService
 
 
 def build_services(settings: Settings) -> Services:
@@ -29,6 +39,7 @@ def build_services(settings: Settings) -> Services:
     Raises:
         CheckpointError: the checkpoint cannot be used.
         InvalidRequestError: the device or dtype is not to be had.
+        ManifestError: the real tiles to attach cannot be used.
     """
     device = choose_device(settings.device)
     checkpoint = load_checkpoint(
@@ -36,4 +47,11 @@ def build_services(settings: Settings) -> Services:
     )
     generation = GenerationService(checkpoint, CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH)
     welcome = WelcomeService(generation, settings.assets_dir / "welcome")
-    return Services(settings, checkpoint, generation, welcome)
+    encoding = EncodingService(str(device), settings.cache_dir / "features", settings.encoder)
+    reference = ReferenceService(generation, encoding, settings.assets_dir / "reference")
+    attached = AttachedTiles()
+    if settings.tiles:
+        attached.attach(Path(settings.tiles))
+    embedding = EmbeddingService(generation, encoding, reference, attached)
+    fidelity = FidelityService(reference, checkpoint.vocabulary)
+    return Services(settings, checkpoint, generation, welcome, encoding, reference, embedding, fidelity)

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from medi_core.commands.data import add_data_commands
+from medi_core.commands.fidelity import add_fidelity_commands
 from medi_core.commands.generation import add_generation_commands
+from medi_core.commands.reference import add_reference_commands
 from medi_core.commands.training import add_training_commands
 from medi_core.errors import MediError
 
@@ -47,6 +49,12 @@ class _OneLineParser(argparse.ArgumentParser):
 def _build_parser() -> argparse.ArgumentParser:
     parser = _OneLineParser(prog="python -m medi_core", description="Metadata-guided diffusion of H&E tiles")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add_commands in (add_generation_commands, add_data_commands, add_training_commands):
+    for add_commands in (
+        add_generation_commands,
+        add_reference_commands,
+        add_fidelity_commands,
+        add_data_commands,
+        add_training_commands,
+    ):
         add_commands(commands)
     return parser

@@ -38,3 +38,7 @@ class InvalidImageError(MediError):
 
 class StorageError(MediError):
     """A result that could not be written, e.g. because the disk is full."""
+
+
+class ReferenceSetError(MediError):
+    """A reference set that is missing, damaged or of another checkpoint or encoder."""

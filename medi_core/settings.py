@@ -20,7 +20,13 @@ class Settings:
     checkpoints_dir: Path = PROJECT_ROOT / "checkpoints"
     """Where checkpoints are looked up by name."""
     assets_dir: Path = PROJECT_ROOT / "assets"
-    """Holds the welcome tiles, in `welcome/`."""
+    """Holds the welcome tiles, in `welcome/`, and the reference set, in `reference/`."""
+    encoder: str = "efficientnet-lite0"
+    """Of the features that maps and distances are made of: a key of `ENCODERS`."""
+    tiles: str = ""
+    """Manifest of real tiles on this machine, shown where the reference set knows them."""
+    cache_dir: Path = Path.home() / ".cache" / "medi-explorer"
+    """Features of tiles that were encoded before."""
 
     @classmethod
     def from_environment(cls, **flags: str | Path | None) -> "Settings":

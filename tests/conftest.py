@@ -5,45 +5,20 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
 
 from medi_core.bootstrap import Services, build_services
 from medi_core.checkpoints import save_checkpoint
-from medi_core.metadata.vocabulary import Support, Vocabulary
-from medi_core.models.denoiser import Denoiser
-from medi_core.models.metadata_embedder import MetadataEmbedder
+from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.pipelines.medi_pipeline import MediPipeline
-from medi_core.pipelines.schedulers import build_scheduler
 from medi_core.settings import Settings
-from tests.toys import synthetic_tissue
+from tests.toys import build_tiny_pipeline, build_toy_vocabulary, synthetic_tissue
 
 
 @pytest.fixture
 def toy_vocabulary() -> Vocabulary:
     """Two cancer types, three centers; Lung at Paris was never seen, Lung at Lyon is rare."""
-    return Vocabulary(
-        values={
-            "cancer_type": ("Breast_invasive_carcinoma", "Lung_adenocarcinoma"),
-            "center": ("Lyon", "Paris", "Rome"),
-            "preparation": ("FFPE", "frozen"),
-            "hematoxylin": ("1", "2", "3", "4", "5"),
-            "eosin": ("1", "2", "3", "4", "5"),
-        },
-        bin_edges={"hematoxylin": (0.5, 1.0, 1.5, 2.0), "eosin": (0.4, 0.8, 1.0, 1.2)},
-        support={
-            "cancer_type": {"Breast_invasive_carcinoma": Support(60, 9), "Lung_adenocarcinoma": Support(14, 5)},
-            "center": {"Lyon": Support(42, 7), "Paris": Support(20, 3), "Rome": Support(12, 4)},
-            "preparation": {"FFPE": Support(70, 13), "frozen": Support(4, 1)},
-        },
-        pair_support={
-            "Breast_invasive_carcinoma @ Lyon": Support(40, 6),
-            "Breast_invasive_carcinoma @ Paris": Support(20, 3),
-            "Lung_adenocarcinoma @ Lyon": Support(2, 1),
-            "Lung_adenocarcinoma @ Rome": Support(12, 4),
-        },
-        total=Support(74, 13),
-    )
+    return build_toy_vocabulary()
 
 
 @pytest.fixture
@@ -81,16 +56,7 @@ def toy_manifest(tmp_path: Path) -> Path:
 @pytest.fixture
 def tiny_pipeline(toy_vocabulary: Vocabulary) -> MediPipeline:
     """Random weights, 1/100 of the shipped size; samples a tile in well under a second."""
-    torch.manual_seed(0)
-    denoiser = Denoiser(
-        block_out_channels=(16, 24), layers_per_block=1, head_channels=4, norm_num_groups=8, attention_head_dim=8
-    )
-    embedder = MetadataEmbedder(toy_vocabulary.to_dict(), denoiser.embedding_dim)
-    for table in embedder.tables:
-        torch.nn.init.normal_(table.weight, std=1.0)  # so that values differ visibly without training
-    pipeline = MediPipeline(denoiser, embedder, build_scheduler("euler"))
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+    return build_tiny_pipeline(toy_vocabulary)
 
 
 @pytest.fixture
@@ -104,7 +70,9 @@ def tiny_checkpoint(tmp_path: Path, tiny_pipeline: MediPipeline) -> Path:
 @pytest.fixture
 def tiny_services(tiny_checkpoint: Path, tmp_path: Path) -> Services:
     """All services around the tiny checkpoint, on the CPU in float32; assets are a folder of the test."""
-    return build_services(Settings("tiny", "cpu", "float32", tiny_checkpoint.parent, tmp_path / "assets"))
+    return build_services(
+        Settings("tiny", "cpu", "float32", tiny_checkpoint.parent, tmp_path / "assets", cache_dir=tmp_path / "cache")
+    )
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "commands": BELOW_UI | {"bootstrap"},
     "bootstrap": BELOW_UI,
     # widgets, and what they call
-    "ui": {"bootstrap", "checkpoints", "data", "errors", "figures", "metadata", "services", "storage"},
+    "ui": {"bootstrap", "checkpoints", "data", "errors", "figures", "metadata", "projection", "services", "storage"},
     "services": LEAVES | {"checkpoints", "device", "storage"},
     # areas
     "checkpoints": {"checkpoint_checks", "errors", "metadata", "models", "pipelines", "storage"},
@@ -59,7 +59,7 @@ HOME_OF: dict[str, set[str]] = {
     "diffusers": {"models", "pipelines", "training", "checkpoints"},
     "accelerate": {"training"},
     "timm": {"models"},
-    "safetensors": {"checkpoints", "checkpoint_checks", "models", "training", "storage"},
+    "safetensors": {"checkpoints", "checkpoint_checks", "data", "models", "training", "storage"},
     "huggingface_hub": {"checkpoints", "data", "models"},
     "umap": {"projection"},
     "sklearn": {"data", "metrics", "projection", "services", "training"},

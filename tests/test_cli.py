@@ -33,6 +33,7 @@ LUNG = ("--cancer-type", "Lung_adenocarcinoma", "--center", "Lyon")
 def cli(tiny_checkpoint, tmp_path, monkeypatch, capfd):
     """Runs a command with the tiny checkpoint as default, in a folder of its own; returns code, stdout, stderr."""
     environment = {"CHECKPOINT": "tiny", "DEVICE": "cpu", "DTYPE": "float32", "ASSETS_DIR": str(tmp_path / "assets")}
+    environment["CACHE_DIR"] = str(tmp_path / "cache")
     for name, value in (environment | {"CHECKPOINTS_DIR": str(tiny_checkpoint.parent)}).items():
         monkeypatch.setenv(f"MEDI_{name}", value)
     monkeypatch.chdir(tmp_path)
@@ -225,6 +226,15 @@ def test_class_numbers_and_columns_of_every_tile_are_said_on_the_command_line(an
     assert (row["cancer_type"], row["center"], row["mpp"]) == ("Lung_adenocarcinoma", "Lyon", 0.5)
 
 
+def test_windows_and_the_guidance_interval_are_said_and_kept_in_the_provenance(answer, refusal):
+    flags = ("--window-px", "32", "--guidance-interval", "0.2", "0.9")
+    told = answer("generate", *LUNG, "--num", 1, "--steps", 2, "--side-px", "64", *flags, "--out", "tiles")
+    provenance = read_provenance(Path("tiles", told["tiles"][0]["file"]).read_bytes())
+    assert (provenance["window_px"], provenance["guidance_interval"]) == (32, [0.2, 0.9])
+    wrong = ("--guidance-interval", "0.9", "0.2")
+    assert "low end must not be above" in refusal("generate", *LUNG, *FAST, *wrong, "--out", "tiles")
+
+
 # ----------------------------------------------------------------------- training
 
 
@@ -307,7 +317,7 @@ def test_remarks_of_libraries_do_not_reach_the_user(refusal, tmp_path):
     (tmp_path / "huge.png").write_bytes(png)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        assert "more than 67 million pixels" in refusal("rerender", "--image", "huge.png", "--out", "out")
+        assert "more pixels than 4096×4096" in refusal("rerender", "--image", "huge.png", "--out", "out")
     assert caught == []
 
 

@@ -71,6 +71,8 @@ def generate(flags: argparse.Namespace) -> dict[str, Any]:
         flags.guidance,
         _attribute_guidance(flags.guide),
         (flags.side_px, flags.side_px),
+        window_px=flags.window_px,
+        guidance_interval=tuple(flags.guidance_interval),
     )
     return _generate_into(flags, request)
 
@@ -92,6 +94,8 @@ def rerender(flags: argparse.Namespace) -> dict[str, Any]:
         base.image.shape[:2],
         base.image,
         flags.strength,
+        window_px=flags.window_px,
+        guidance_interval=tuple(flags.guidance_interval),
     )
     before = {"before": {"hematoxylin": base.hematoxylin, "eosin": base.eosin}}
     return _generate_into(flags, request) | before
@@ -137,4 +141,13 @@ def _add_sampling(command: argparse.ArgumentParser, guidance: float) -> None:
     command.add_argument("--steps", type=int, default=12, help="denoising steps (default: 12)")
     command.add_argument("--guidance", type=float, default=guidance, help=f"1 = none (default: {guidance:g})")
     command.add_argument("--guide", nargs="*", default=[], metavar="ATTRIBUTE=SCALE", help="guidance by attribute")
+    command.add_argument(
+        "--guidance-interval",
+        nargs=2,
+        type=float,
+        default=(0.0, 1.0),
+        metavar=("LOW", "HIGH"),
+        help="guide only between these noise levels, 0 to 1 (default: 0 1)",
+    )
+    command.add_argument("--window-px", type=int, help="denoise in overlapping windows (default: all at once)")
     command.add_argument("--out", type=Path, required=True, help="folder for PNGs and manifest.csv")

@@ -32,7 +32,10 @@ def add_metadata(command: argparse.ArgumentParser) -> None:
 
 def settings_of(flags: argparse.Namespace) -> Settings:
     """Flags win over the environment."""
-    return Settings.from_environment(checkpoint=flags.checkpoint, device=flags.device, dtype=flags.dtype)
+    encoder = getattr(flags, "encoder", None)
+    return Settings.from_environment(
+        checkpoint=flags.checkpoint, device=flags.device, dtype=flags.dtype, encoder=encoder
+    )
 
 
 def record_of_flags(flags: argparse.Namespace) -> MetadataRecord:

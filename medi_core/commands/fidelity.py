@@ -1,0 +1,110 @@
+"""Commands that judge synthetic tiles by the features of the reference set. They make no tile and read no image."""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from medi_core.commands.parsing import add_command, settings_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from medi_core.data.reference_set import ReferenceSet
+
+# Heavy imports stand inside the commands that need them: `--help` answers at once.
+NOT_MEASURED = "n/a"
+
+
+def add_fidelity_commands(commands) -> None:
+    """fidelity and probe."""
+    summary = "distance of synthetic from held-out real tiles, beside that of other patients' real ones"
+    command = add_command(commands, "fidelity", fidelity, summary, text=fidelity_text, checkpoint=True)
+    choices = ("overall", "cancer_type", "center")
+    command.add_argument("--by", nargs="+", choices=choices, default=["overall"], help="subgroups (default: overall)")
+    command.add_argument("--encoder", help="of the catalogue (default: efficientnet-lite0)")
+    summary = "what probes trained on real tiles see in synthetic ones, against what was asked for"
+    command = add_command(commands, "probe", probe, summary, text=probe_text, checkpoint=True)
+    command.add_argument("--encoder", help="of the catalogue (default: efficientnet-lite0)")
+
+
+def fidelity(flags: argparse.Namespace) -> dict[str, Any]:
+    """One table a kind of subgroup."""
+    from medi_core.bootstrap import build_services
+
+    services = build_services(settings_of(flags))
+    tables = {by: records(services.fidelity.fidelity(by)) for by in dict.fromkeys(flags.by)}
+    return {**compared(services.reference.load()), "tables": tables}
+
+
+def probe(flags: argparse.Namespace) -> dict[str, Any]:
+    """One table an attribute, and one of stains; empty where no synthetic tile was asked for with it."""
+    from medi_core.bootstrap import build_services
+    from medi_core.services.fidelity import PROBED
+
+    services = build_services(settings_of(flags))
+    tables = {name: records(services.fidelity.asked_versus_got(name)) for name in PROBED}
+    tables["stains"] = records(services.fidelity.stains())
+    return {**compared(services.reference.load()), "tables": tables}
+
+
+def fidelity_text(answer: dict[str, Any]) -> str:
+    """What was compared, and a Markdown table a kind of subgroup; the Fréchet distance is named after its encoder."""
+    return _text(answer, {"fd": f"FD-{answer['encoder']}"})
+
+
+def probe_text(answer: dict[str, Any]) -> str:
+    """What was compared, and a Markdown table an attribute."""
+    return _text(answer, {})
+
+
+def compared(reference: "ReferenceSet") -> dict[str, Any]:
+    """What the tables are made of: checkpoint, encoder, tiles, patients and seeds, as plain JSON."""
+    from medi_core.services.fidelity import DEFAULT
+
+    real, synthetic = reference.real.tiles, reference.synthetic.tiles
+    held_out, seeds = real[real["split"].isin(("val", "test"))], synthetic["seed"].dropna()
+    return {
+        "checkpoint": reference.facts.get("checkpoint"),
+        "encoder": reference.facts.get("encoder"),
+        "held_out_tiles": len(held_out),
+        "held_out_patients": int(held_out["patient_id"].nunique()),
+        "train_tiles": int((real["split"] == "train").sum()),
+        "synthetic_tiles": len(synthetic),
+        "synthetic_seeds": [int(seeds.min()), int(seeds.max())] if len(seeds) else None,
+        "draw_seed": DEFAULT.seed,
+    }
+
+
+def records(frame: "pd.DataFrame") -> list[dict[str, Any]]:
+    """Rows as plain JSON: NaN becomes null."""
+    plain = frame.astype(object)
+    return plain.where(plain.notna(), None).to_dict("records")
+
+
+def markdown_table(frame: "pd.DataFrame") -> str:
+    """A Markdown table: numbers with four digits, `n/a` for what was not measured."""
+    lines = [list(map(str, frame.columns)), ["---"] * len(frame.columns)]
+    lines += [[_cell(value) for value in row] for row in frame.itertuples(index=False, name=None)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: object) -> str:
+    if value is None or value != value:  # NaN alone differs from itself
+        return NOT_MEASURED
+    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", r"\|")
+
+
+def _text(answer: dict[str, Any], titles: dict[str, str]) -> str:
+    import pandas as pd
+
+    seeds = answer["synthetic_seeds"]
+    made_from = f", seeds {seeds[0]} to {seeds[1]}" if seeds else ""
+    lines = [
+        f"{answer['synthetic_tiles']:,} synthetic tiles of {answer['checkpoint']}{made_from}; "
+        f"{answer['held_out_tiles']:,} held-out real tiles of {answer['held_out_patients']:,} patients; "
+        f"{answer['train_tiles']:,} real tiles of the training split. "
+        f"Features of {answer['encoder']}; drawn with seed {answer['draw_seed']}."
+    ]
+    for name, rows in answer["tables"].items():
+        table = markdown_table(pd.DataFrame(rows).rename(columns=titles)) if rows else "no synthetic tile to ask"
+        lines += ["", f"## {name}", "", table]
+    return "\n".join(lines)

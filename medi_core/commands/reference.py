@@ -1,0 +1,40 @@
+"""Commands around the reference set."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from medi_core.commands.parsing import add_command, settings_of
+
+# Heavy imports stand inside the commands that need them: `--help` answers at once.
+
+
+def add_reference_commands(commands) -> None:
+    """build-reference."""
+    summary = "encode real tiles, make synthetic ones beside them, and fit the map of both"
+    command = add_command(commands, "build-reference", build_reference, summary, checkpoint=True)
+    command.add_argument("--manifest", type=Path, required=True, help="real grid tiles of all splits")
+    command.add_argument("--tiles-a-pair", type=int, default=8, help="synthetic tiles a seen or never-seen pair")
+    command.add_argument("--encoder", help="of the catalogue (default: efficientnet-lite0)")
+
+
+def build_reference(flags: argparse.Namespace) -> dict[str, Any]:
+    """Write the reference set anew; a build that was stopped goes on."""
+    from medi_core.bootstrap import build_services
+    from medi_core.projection import ProjectionConfig
+    from medi_core.services.synthetic_bank import BankConfig
+
+    bank = BankConfig(tiles_a_pair=flags.tiles_a_pair)
+    service = build_services(settings_of(flags)).reference
+    reference = service.build(flags.manifest, bank, ProjectionConfig(), _show_unless(flags.json))
+    counts = reference.tiles["group"].value_counts()
+    return {**reference.facts, "tiles": {str(group): int(num) for group, num in counts.items()}}
+
+
+def _show_unless(is_json: bool):
+    def show(what: str, done: int, total: int) -> None:
+        if not is_json and sys.stderr.isatty():
+            print(f"\r{what}: {done} of {total}   ", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+    return show

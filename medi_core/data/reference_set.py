@@ -1,0 +1,130 @@
+"""The reference set: features and metadata of real and synthetic tiles, no images. Read and written whole.
+
+A folder of `reference.json` (which checkpoint, which encoder, how it was made) and `tiles-NN.parquet`, each
+below 10 MB: one row a tile, its features as little-endian float16 in the column `features`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from medi_core.errors import ReferenceSetError
+from medi_core.metadata.schema import ATTRIBUTES
+from medi_core.storage import present_folder, replaced_folder
+
+FACTS_NAME = "reference.json"
+REBUILD = "rebuild it: python -m medi_core build-reference --manifest tiles.csv"
+TILES_A_FILE = 6000
+"""Times 512 float16 features and their metadata: about 7 MB."""
+COLUMNS = (
+    "id",
+    "origin",
+    "group",
+    *(attribute.name for attribute in ATTRIBUTES),
+    "patient_id",
+    "slide",
+    "split",
+    "tissue",
+    "dataset",
+    "licence",
+    "source",
+    "image",
+    "x",
+    "y",
+    "seed",
+    "requested",
+    "map_x",
+    "map_y",
+)
+"""`id`: content hash of the pixels. `group`: real, or for a synthetic tile class only or the status of its pair (seen,
+rare, never seen). `image`: the file's name at its source. `requested`: provenance of a synthetic tile, JSON. `map_x`,
+`map_y`: place in the shipped map. Stains are measured; the other metadata of a synthetic tile are those asked for."""
+
+
+@dataclass(frozen=True)
+class ReferenceSet:
+    """Real and synthetic tiles by their features."""
+
+    tiles: pd.DataFrame
+    """One row a tile, `COLUMNS`."""
+    features: np.ndarray = field(repr=False)
+    """float32 `(N, D)`, in the order of `tiles`."""
+    facts: Mapping[str, Any]
+    """`checkpoint`, `encoder` and how it was made: plain JSON."""
+
+    def __post_init__(self) -> None:
+        assert len(self.tiles) == len(self.features), (len(self.tiles), len(self.features))
+
+    def part(self, mask: np.ndarray) -> "ReferenceSet":
+        """The tiles for which a boolean mask `(N,)` is true."""
+        mask = np.asarray(mask, dtype=bool)
+        return ReferenceSet(self.tiles[mask].reset_index(drop=True), self.features[mask], self.facts)
+
+    @property
+    def real(self) -> "ReferenceSet":
+        return self.part(self.tiles["origin"] == "real")
+
+    @property
+    def synthetic(self) -> "ReferenceSet":
+        return self.part(self.tiles["origin"] == "synthetic")
+
+
+def write_reference(reference: ReferenceSet, folder: Path) -> None:
+    """Write in place of what is there, whole or not at all.
+
+    Raises:
+        StorageError: the folder cannot be written; it is as it was.
+    """
+    frame = reference.tiles.reindex(columns=COLUMNS)
+    frame["features"] = [row.tobytes() for row in reference.features.astype("<f2")]
+    with replaced_folder(folder) as new:
+        for number, start in enumerate(range(0, len(frame), TILES_A_FILE)):
+            part = frame.iloc[start : start + TILES_A_FILE]
+            part.to_parquet(new / f"tiles-{number:02d}.parquet", index=False, compression="zstd")
+        facts = {**reference.facts, "tiles": len(frame), "dim": reference.features.shape[1]}
+        (new / FACTS_NAME).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_reference(folder: Path) -> ReferenceSet:
+    """Read a reference set.
+
+    Raises:
+        ReferenceSetError: it is missing, damaged or incomplete.
+    """
+    folder = present_folder(folder)
+    if not (folder / FACTS_NAME).is_file():
+        raise ReferenceSetError(f"there is no reference set in {folder}; {REBUILD}")
+    try:
+        facts = json.loads((folder / FACTS_NAME).read_text(encoding="utf-8"))
+        frame = pd.concat([pd.read_parquet(p) for p in sorted(folder.glob("tiles-*.parquet"))], ignore_index=True)
+        features = np.frombuffer(b"".join(frame.pop("features")), "<f2").reshape(len(frame), facts["dim"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ReferenceSetError(f"the reference set in {folder} is damaged ({error}); {REBUILD}") from error
+    if len(frame) != facts.get("tiles"):
+        raise ReferenceSetError(
+            f"the reference set in {folder} is incomplete: {len(frame):,} of {facts.get('tiles'):,} tiles; {REBUILD}"
+        )
+    features = features.astype(np.float32)
+    if not np.isfinite(features).all():
+        bad = int((~np.isfinite(features).all(axis=1)).sum())
+        raise ReferenceSetError(f"{bad} tiles of the reference set in {folder} have no finite features; {REBUILD}")
+    return ReferenceSet(frame, features, facts)
+
+
+def require_match(reference: ReferenceSet, checkpoint_id: str, encoder: str) -> None:
+    """Refuse, by name, a reference set of another checkpoint or encoder.
+
+    Raises:
+        ReferenceSetError: which one it belongs to, and which one is loaded.
+    """
+    for what, loaded in (("checkpoint", checkpoint_id), ("encoder", encoder)):
+        if reference.facts.get(what) != loaded:
+            raise ReferenceSetError(
+                f"the reference set belongs to the {what} {reference.facts.get(what)}, but {loaded} is loaded; "
+                f"load that one, or {REBUILD}"
+            )

@@ -1,0 +1,178 @@
+"""The map of real and synthetic tiles: points, their tiles, their neighbours, new tiles beside them. No widgets.
+
+A point is called by the row of its tile in the reference set, as text; a tile made since by `new:` and its id.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from medi_core.data.reference_set import ReferenceSet
+from medi_core.errors import InvalidRequestError
+from medi_core.metadata.schema import ATTRIBUTES
+from medi_core.projection import ProjectionConfig, fit_projection, nearest, place_by_neighbours
+from medi_core.services.attached_tiles import AttachedTiles
+from medi_core.services.encoding import EncodingService
+from medi_core.services.generated_tile import GeneratedTile
+from medi_core.services.generation import GenerationService, request_from
+from medi_core.services.reference import ReferenceService
+
+NEW = "new:"
+NUM_NEIGHBOURS = 5
+FACT_COLUMNS = ("origin", "group", *(attribute.name for attribute in ATTRIBUTES), "dataset", "split")
+
+
+@dataclass(frozen=True)
+class PointDetails:
+    """What a click on a point shows."""
+
+    id: str
+    facts: dict[str, object]
+    """Metadata that are known, by column; for a real tile also where its image comes from."""
+    image: np.ndarray | None
+    """uint8 `(H, W, 3)`; `None` for a real tile that is not attached."""
+    tile: GeneratedTile | None
+    """A synthetic tile with its provenance: still in memory, or made again from its seed."""
+    neighbours: pd.DataFrame
+    """The nearest real tiles of other ids: `id`, `distance` and metadata, nearest first."""
+
+
+class EmbeddingService:
+    """Points of the reference set and of tiles made in this session."""
+
+    def __init__(
+        self,
+        generation: GenerationService,
+        encoding: EncodingService,
+        reference: ReferenceService,
+        attached: AttachedTiles,
+    ) -> None:
+        self._generation, self._encoding, self._reference = generation, encoding, reference
+        self.attached = attached
+
+    def points(self, coordinates: np.ndarray | None = None) -> pd.DataFrame:
+        """Every tile of the reference set: `id`, `x`, `y`, `origin` and metadata.
+
+        Args:
+            coordinates: `(N, 2)` of a map fitted anew; by default those that were shipped.
+        """
+        reference = self._reference.load()
+        points = reference.tiles[list(FACT_COLUMNS)].copy()
+        points.insert(0, "id", [str(i) for i in range(len(points))])
+        places = reference.tiles[["map_x", "map_y"]].to_numpy() if coordinates is None else coordinates
+        points["x"], points["y"] = places.T
+        return points
+
+    def place(self, tiles: Sequence[GeneratedTile], coordinates: np.ndarray | None = None) -> pd.DataFrame:
+        """New tiles on the map, among their nearest neighbours: as `points`, with origin `new`."""
+        reference = self._reference.load()
+        places = reference.tiles[["map_x", "map_y"]].to_numpy() if coordinates is None else coordinates
+        features = self._encoding.features_of([tile.image for tile in tiles])
+        where = place_by_neighbours(features, reference.features, places, NUM_NEIGHBOURS)
+        measured = [{"id": NEW + t.id, "hematoxylin": t.hematoxylin, "eosin": t.eosin} for t in tiles]
+        rows = [tile.record.to_dict() | facts for tile, facts in zip(tiles, measured, strict=True)]
+        frame = pd.DataFrame(rows).reindex(columns=["id", *FACT_COLUMNS])
+        frame["origin"] = frame["group"] = "new"
+        frame["x"], frame["y"] = where.T
+        return frame
+
+    def points_with(self, tile_ids: Sequence[str], coordinates: np.ndarray | None = None) -> pd.DataFrame:
+        """`points`, and the tiles made in this session that are still in memory."""
+        points = self.points(coordinates)
+        tiles = [tile for tile in map(self._generation.find, dict.fromkeys(tile_ids)) if tile is not None]
+        return pd.concat([points, self.place(tiles, coordinates)], ignore_index=True) if tiles else points
+
+    def describe(self) -> str:
+        """What the map is made of: tiles, encoder, checkpoint, and how robust the encoder is to centers."""
+        reference = self._reference.load()
+        num_real = int((reference.tiles["origin"] == "real").sum())
+        text = (
+            f"{num_real:,} real and {len(reference.tiles) - num_real:,} synthetic tiles · features of "
+            f"{reference.facts['encoder']} · synthetic tiles of {reference.facts['checkpoint']}"
+        )
+        if index := reference.facts.get("robustness"):
+            text += (
+                " · robustness index {value:.2f} (0: like tiles share the center, 1: the cancer type; by chance "
+                "{chance:.2f}; {num_tiles:,} tiles, {num_patients:,} patients, {k} neighbours)"
+            ).format(**index)
+        return text
+
+    def real_image(self, point_id: str) -> np.ndarray | None:
+        """Pixels of a real tile, uint8 `(H, W, 3)`, where it is attached."""
+        reference = self._reference.load()
+        return self.attached.image(reference.tiles.iloc[self._row(reference, point_id)])
+
+    def refit(self, config: ProjectionConfig, on_progress: Callable[[int, int], None]) -> np.ndarray:
+        """A map of the same tiles with other settings, float32 `(N, 2)`; an error raised by `on_progress` ends it."""
+        return fit_projection(self._reference.load().features, config, on_progress)
+
+    def details(self, point_id: str) -> PointDetails:
+        """Tile, metadata and nearest real tiles of a point.
+
+        Raises:
+            InvalidRequestError: there is no such point, or its tile has left the memory.
+        """
+        reference = self._reference.load()
+        if point_id.startswith(NEW):
+            tile = self._generation.find(point_id.removeprefix(NEW))
+            if tile is None:
+                raise InvalidRequestError("this tile is no longer in memory: generate it again with the same seed")
+            features = self._encoding.features_of([tile.image])[0]
+            facts = {"origin": "new", "seed": tile.seed, **tile.record.to_dict()}
+            return PointDetails(point_id, facts, tile.image, tile, self._neighbours(reference, features, None))
+        row = self._row(reference, point_id)
+        tile = reference.tiles.iloc[row]
+        columns = (*FACT_COLUMNS, "patient_id", "slide", "image", "x", "y", "source", "licence", "seed")
+        facts = {name: tile[name] for name in columns if pd.notna(tile[name])}
+        neighbours = self._neighbours(reference, reference.features[row], row)
+        if tile["origin"] == "real":
+            return PointDetails(point_id, facts, self.attached.image(tile), None, neighbours)
+        (made,) = self._generation.generate(request_from(json.loads(tile["requested"])))
+        return PointDetails(point_id, facts, made.image, made, neighbours)
+
+    def counts(self, point_ids: Sequence[str], by: str) -> pd.DataFrame:
+        """How many of the selected tiles are in each subgroup: `value`, `real`, `synthetic`, `patients`, most first.
+
+        Raises:
+            InvalidRequestError: nothing is selected, or `by` is no column of the points.
+        """
+        if by not in FACT_COLUMNS:
+            raise InvalidRequestError(f"count by {by!r}: it must be one of {', '.join(FACT_COLUMNS)}")
+        chosen = self.selection(point_ids)
+        value = chosen[by].astype(object).where(chosen[by].notna(), "not recorded")
+        table = pd.crosstab(value, chosen["origin"]).reindex(columns=["real", "synthetic"], fill_value=0)
+        table["patients"] = chosen["patient_id"].groupby(value).nunique()
+        table.index.name = "value"
+        return table.reset_index().sort_values(["real", "synthetic"], ascending=False, ignore_index=True)
+
+    def selection(self, point_ids: Sequence[str]) -> pd.DataFrame:
+        """The rows of the reference set behind selected points, in their order; new tiles are left out.
+
+        Raises:
+            InvalidRequestError: nothing is selected.
+        """
+        reference = self._reference.load()
+        rows = [self._row(reference, point_id) for point_id in point_ids if not point_id.startswith(NEW)]
+        if not rows:
+            raise InvalidRequestError(
+                "no tile of the reference set is selected: draw a lasso or a box around some points"
+            )
+        return reference.tiles.iloc[rows].drop(columns=["map_x", "map_y"])
+
+    def _row(self, reference: ReferenceSet, point_id: str) -> int:
+        if not (point_id.isdecimal() and int(point_id) < len(reference.tiles)):
+            raise InvalidRequestError(f"there is no point {point_id!r}; points go from 0 to {len(reference.tiles) - 1}")
+        return int(point_id)
+
+    def _neighbours(self, reference: ReferenceSet, features: np.ndarray, own_row: int | None) -> pd.DataFrame:
+        real = np.flatnonzero((reference.tiles["origin"] == "real").to_numpy())
+        real = real[real != own_row] if own_row is not None else real
+        indices, distances = nearest(features[None], reference.features[real], min(NUM_NEIGHBOURS, len(real)))
+        rows = real[indices[0]]
+        table = reference.tiles.iloc[rows][["cancer_type", "center", "patient_id", "dataset"]].copy()
+        table.insert(0, "id", [str(row) for row in rows])
+        table.insert(1, "distance", distances[0])
+        return table.reset_index(drop=True)

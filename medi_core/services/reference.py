@@ -1,0 +1,120 @@
+"""The reference set: real tiles by their features, a bank of synthetic ones, and a map of both. Knows no widgets."""
+
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medi_core.data.feature_cache import tile_digest
+from medi_core.data.grid_tiles import iterate_grid_tiles
+from medi_core.data.manifest import read_manifest
+from medi_core.data.reference_set import COLUMNS, ReferenceSet, read_reference, require_match, write_reference
+from medi_core.data.tile_dataset import STAINS
+from medi_core.errors import TooFewTilesError
+from medi_core.metrics.robustness import robustness_index
+from medi_core.projection import ProjectionConfig, fit_projection
+from medi_core.services.encoding import EncodingService
+from medi_core.services.generation import GenerationService
+from medi_core.services.synthetic_bank import BankConfig, make_bank, plan_bank
+from medi_core.stain.separation import stain_strengths
+
+OnStage = Callable[[str, int, int], None]
+"""Called with (what is being done, done, total); what it raises ends the work."""
+WORK_SUFFIX = ".work"
+ROBUSTNESS_NEIGHBOURS = 10
+
+
+class ReferenceService:
+    """The reference set in `folder`, read when it is first needed."""
+
+    def __init__(self, generation: GenerationService, encoding: EncodingService, folder: Path) -> None:
+        self._generation, self._encoding, self._folder = generation, encoding, folder
+        self._lock = threading.Lock()
+        self._loaded: ReferenceSet | None = None
+
+    def load(self) -> ReferenceSet:
+        """The reference set of the loaded checkpoint and encoder.
+
+        Raises:
+            ReferenceSetError: it is missing, damaged, or of another checkpoint or encoder, which the message names.
+        """
+        with self._lock:
+            if self._loaded is None:
+                reference = read_reference(self._folder)
+                require_match(reference, self._generation.checkpoint.id, self._encoding.name)
+                self._loaded = reference
+            return self._loaded
+
+    def build(
+        self,
+        manifest_path: Path,
+        bank: BankConfig,
+        projection: ProjectionConfig,
+        on_progress: OnStage = lambda *_: None,
+    ) -> ReferenceSet:
+        """Encode the grid tiles of a manifest, make the bank, fit the map, and write the folder anew.
+
+        A build that was stopped goes on: features are cached, and finished entries of the bank are kept beside
+        the folder until the end.
+
+        Raises:
+            ManifestError: the manifest or an image in it cannot be used; nothing is written.
+            StorageError: the folder cannot be written; it is as it was.
+        """
+        manifest = read_manifest(manifest_path)
+        real = self._encode_real(manifest, on_progress)
+        held_out = manifest[manifest["split"].isin(("val", "test"))].dropna(subset=["cancer_type", "center"])
+        pairs = list(held_out[["cancer_type", "center"]].drop_duplicates().itertuples(index=False, name=None))
+        entries = plan_bank(self._generation.vocabulary, pairs, bank)
+        work = self._folder.with_name(self._folder.name + WORK_SUFFIX)
+        synthetic = make_bank(
+            entries, self._generation, self._encoding, work, lambda *done: on_progress("Generating", *done)
+        )
+        tiles = pd.concat([real.tiles, synthetic.tiles.reindex(columns=COLUMNS)], ignore_index=True)
+        # as they will be read, so that the map belongs to the features beside it
+        features = np.concatenate([real.features, synthetic.features]).astype(np.float16).astype(np.float32)
+        places = fit_projection(features, projection, lambda *done: on_progress("Fitting the map", *done))
+        tiles["map_x"], tiles["map_y"] = places.T
+        facts = {
+            "checkpoint": self._generation.checkpoint.id,
+            "encoder": self._encoding.name,
+            "bank": asdict(bank),
+            "map": asdict(projection),
+            "robustness": _robustness(real),
+        }
+        reference = ReferenceSet(tiles, features, facts)
+        write_reference(reference, self._folder)
+        shutil.rmtree(work, ignore_errors=True)
+        with self._lock:
+            self._loaded = None
+        return reference
+
+    def _encode_real(self, manifest: pd.DataFrame, on_progress: OnStage) -> ReferenceSet:
+        """Features and metadata of the grid tiles, in the manifest's order; each image is read once."""
+        parts, features = [], []
+        for rows, tiles in iterate_grid_tiles(manifest, lambda *done: on_progress("Encoding real tiles", *done)):
+            features.append(self._encoding.features_of(tiles))
+            part = rows.reindex(columns=COLUMNS)
+            part["id"] = [tile_digest(tile) for tile in tiles]
+            part["origin"] = part["group"] = "real"
+            part["image"] = [Path(path).name for path in rows["path"]]
+            for name, strengths in zip(STAINS, zip(*map(stain_strengths, tiles), strict=True), strict=True):
+                part[name] = part[name].fillna(pd.Series(strengths, part.index))
+            parts.append(part)
+        frame = pd.concat(parts)
+        order = frame.index.argsort(kind="stable")
+        return ReferenceSet(frame.iloc[order].reset_index(drop=True), np.concatenate(features)[order], {})
+
+
+def _robustness(real: ReferenceSet) -> dict[str, float] | None:
+    """Does the encoder group real tiles by cancer type rather than by center? `None` where the tiles cannot tell."""
+    labels = real.tiles[["cancer_type", "center", "patient_id"]].astype(object)
+    columns = labels.where(labels.notna(), None).to_numpy().T
+    try:
+        return asdict(robustness_index(real.features, *columns, k=ROBUSTNESS_NEIGHBOURS))
+    except TooFewTilesError:
+        return None

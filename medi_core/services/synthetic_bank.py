@@ -1,0 +1,157 @@
+"""Which synthetic tiles the reference set holds, and making them so that a stop loses little."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from medi_core.data.feature_cache import tile_digest
+from medi_core.data.reference_set import ReferenceSet, read_reference, write_reference
+from medi_core.data.tile_files import provenance_json
+from medi_core.errors import InvalidRequestError, ReferenceSetError
+from medi_core.metadata.schema import MetadataRecord
+from medi_core.metadata.vocabulary import Vocabulary, pair_key
+from medi_core.services.encoding import EncodingService
+from medi_core.services.generated_tile import GeneratedTile
+from medi_core.services.generation import GenerationRequest, GenerationService
+
+CLASS_ONLY = "class only"
+MAX_TILES_A_PAIR = 1000
+
+
+@dataclass(frozen=True)
+class BankConfig:
+    """How many tiles of what."""
+
+    tiles_a_pair: int = 8
+    """Of a (cancer type, center) pair that was seen, and of each never-seen pair; a rare pair gets a quarter."""
+    crossed_centers: int = 4
+    """Never-seen pairs: so many best supported centers …"""
+    crossed_types: int = 4
+    """… with so many best supported cancer types, besides the pairs that occur in held-out real tiles only."""
+    first_seed: int = 10_000
+    """Tile i of the bank has seed `first_seed` + i."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.tiles_a_pair <= MAX_TILES_A_PAIR:
+            raise InvalidRequestError(
+                f"tiles_a_pair = {self.tiles_a_pair}: it must be from 1 to {MAX_TILES_A_PAIR:,} tiles"
+            )
+
+
+@dataclass(frozen=True)
+class BankEntry:
+    """Tiles under one condition."""
+
+    record: MetadataRecord
+    group: str
+    """`seen`, `rare`, `never seen` or `class only`."""
+    seeds: tuple[int, ...]
+
+
+def plan_bank(
+    vocabulary: Vocabulary, held_out_pairs: list[tuple[str, str]], config: BankConfig
+) -> tuple[BankEntry, ...]:
+    """Every pair with support, never-seen pairs, and as many tiles of each cancer type with the center left open.
+
+    Args:
+        held_out_pairs: (cancer type, center) of real tiles outside the training split.
+    """
+    seen = vocabulary.pairs_by_support()
+    unseen = [pair for pair in _crossings(vocabulary, held_out_pairs, config) if pair not in seen]
+    wanted: list[tuple[MetadataRecord, str, int]] = []
+    of_type: dict[str, int] = {}
+    for cancer_type, center in [*seen, *unseen]:
+        record = MetadataRecord(cancer_type=cancer_type, center=center)
+        status = vocabulary.support_of(record).status if (cancer_type, center) in seen else "never seen"
+        num = max(1, config.tiles_a_pair // 4) if status == "rare" else config.tiles_a_pair
+        wanted.append((record, status, num))
+        of_type[cancer_type] = of_type.get(cancer_type, 0) + num
+    wanted += [(MetadataRecord(cancer_type=name), CLASS_ONLY, num) for name, num in of_type.items()]
+    entries, seed = [], config.first_seed
+    for record, group, num in wanted:
+        entries.append(BankEntry(record, group, tuple(range(seed, seed + num))))
+        seed += num
+    return tuple(entries)
+
+
+def make_bank(
+    entries: tuple[BankEntry, ...],
+    generation: GenerationService,
+    encoding: EncodingService,
+    work: Path,
+    on_progress: Callable[[int, int], None] = lambda *_: None,
+) -> ReferenceSet:
+    """Generate, encode and describe the tiles; entries already in `work` are taken from there.
+
+    Args:
+        work: folder for finished entries, one a sub-folder; delete it when the result is written.
+        on_progress: called with (tiles done, tiles in all).
+    """
+    total, done, parts = sum(len(entry.seeds) for entry in entries), 0, []
+    for entry in entries:
+        on_progress(done, total)
+        parts.append(_finished_or_made(entry, generation, encoding, work))
+        done += len(entry.seeds)
+    on_progress(done, total)
+    tiles = pd.concat([part.tiles for part in parts], ignore_index=True)
+    return ReferenceSet(tiles, np.concatenate([part.features for part in parts]), parts[0].facts)
+
+
+def _finished_or_made(
+    entry: BankEntry, generation: GenerationService, encoding: EncodingService, work: Path
+) -> ReferenceSet:
+    folder = work / f"{entry.seeds[0]}-{len(entry.seeds)}"
+    facts = {
+        "checkpoint": generation.checkpoint.id,
+        "encoder": encoding.name,
+        "condition": entry.record.to_dict(),
+        "group": entry.group,
+    }
+    try:
+        finished = read_reference(folder)
+        if {name: finished.facts.get(name) for name in facts} == facts:
+            return finished
+    except ReferenceSetError:
+        pass  # not begun, or begun with something else
+    made = generation.generate(GenerationRequest(entry.record, entry.seeds))
+    features = encoding.features_of([tile.image for tile in made])
+    part = ReferenceSet(pd.DataFrame([_row(tile, entry.group) for tile in made]), features, facts)
+    write_reference(part, folder)
+    return read_reference(folder)
+
+
+def _row(tile: GeneratedTile, group: str) -> dict[str, object]:
+    """Metadata asked for, stains measured."""
+    return tile.record.to_dict() | {
+        "id": tile_digest(tile.image),
+        "origin": "synthetic",
+        "group": group,
+        "hematoxylin": tile.hematoxylin,
+        "eosin": tile.eosin,
+        "seed": tile.seed,
+        "requested": provenance_json(tile.provenance()),
+        "dataset": "medi-synthetic",
+    }
+
+
+def _crossings(
+    vocabulary: Vocabulary, held_out_pairs: list[tuple[str, str]], config: BankConfig
+) -> list[tuple[str, str]]:
+    """Candidates for never-seen pairs, both values known to the checkpoint, in a fixed order."""
+
+    def best(name: str, num: int) -> list[str]:
+        support = vocabulary.support.get(name, {})
+        return sorted(support, key=lambda v: (-support[v].num_patients, -support[v].num_tiles, v))[:num]
+
+    known = {pair for pair in held_out_pairs if _is_known(vocabulary, pair)}
+    centers, types = best("center", config.crossed_centers), best("cancer_type", config.crossed_types)
+    crossed = [(cancer_type, center) for cancer_type in types for center in centers]
+    return list(dict.fromkeys([*sorted(known, key=lambda pair: pair_key(*pair)), *crossed]))
+
+
+def _is_known(vocabulary: Vocabulary, pair: tuple[str, str]) -> bool:
+    names = zip(("cancer_type", "center"), pair, strict=True)
+    return all(value in vocabulary.values.get(name, ()) for name, value in names)
