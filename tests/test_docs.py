@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from medi_core.checkpoints import load_checkpoint
+from medi_core.data.reference_set import read_reference, require_match
 from medi_core.data.tile_files import read_provenance
+from medi_core.models.encoder_catalogue import DEFAULT_ENCODER
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -38,6 +40,20 @@ def test_the_shipped_checkpoint_its_card_and_its_welcome_tiles_belong_together()
     assert {"cancer_type", "center", "preparation", "hematoxylin", "eosin"} <= set(checkpoint.vocabulary.attributes)
 
 
-def test_no_file_of_the_checkpoint_needs_large_file_storage():
-    large = [p.name for p in (ROOT / "checkpoints").rglob("*") if p.is_file() and p.stat().st_size >= 10_000_000]
+def test_the_shipped_reference_set_is_of_the_shipped_checkpoint_and_the_default_encoder():
+    checkpoint = load_checkpoint("medi-128", ROOT / "checkpoints", torch.device("cpu"), torch.float32)
+    reference = read_reference(ROOT / "assets/reference")
+    require_match(reference, checkpoint.id, DEFAULT_ENCODER)
+    requested = [json.loads(text) for text in reference.synthetic.tiles["requested"]]
+    assert {provenance["checkpoint"] for provenance in requested} == {checkpoint.id}
+    assert {"seen", "rare", "never seen", "class only"} == set(reference.synthetic.tiles["group"])
+    assert len(reference.real.tiles) > 9000
+    assert {path.suffix for path in (ROOT / "assets/reference").iterdir()} == {".json", ".parquet"}, (
+        "no image is shipped"
+    )
+
+
+@pytest.mark.parametrize("folder", ["checkpoints", "assets"])
+def test_no_shipped_file_needs_large_file_storage(folder):
+    large = [p.name for p in (ROOT / folder).rglob("*") if p.is_file() and p.stat().st_size >= 10_000_000]
     assert large == []

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from medi_core.errors import UnknownValueError
-from medi_core.metadata.schema import ATTRIBUTE, ATTRIBUTES, MetadataRecord, display_name
+from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord, display_name
 
 RARE_BELOW_PATIENTS = 3
 PAIR_SEPARATOR = " @ "
@@ -247,6 +247,3 @@ def _support_by_key(keys: Sequence[str | None], patients: Sequence[str | None]) 
 def count(n: int, noun: str) -> str:
     """`1 tile`, `8 tiles`."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
-assert {a.name for a in ATTRIBUTES} == set(MetadataRecord.__dataclass_fields__)

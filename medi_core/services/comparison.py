@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from medi_core.errors import InvalidRequestError
 from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
 from medi_core.metadata.vocabulary import Support
-from medi_core.services.generation import GeneratedTile, GenerationProgress, GenerationRequest, GenerationService
+from medi_core.services.generated_tile import GeneratedTile
+from medi_core.services.generation import GenerationProgress, GenerationRequest, GenerationService
 
 MAX_CELLS = 48
 

@@ -3,13 +3,12 @@
 One checkpoint on one device, loaded once; every tab and the CLI share this service.
 """
 
-import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from math import ceil
-from numbers import Integral, Real
+from math import ceil, lcm
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,18 @@ from medi_core.errors import InvalidRequestError
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.pipelines.guidance import GuidanceTerm
-from medi_core.pipelines.medi_pipeline import MAX_SIDE_PX, SIDE_MULTIPLE_PX, TRAINED_SIDE_PX, to_uint8
+from medi_core.pipelines.medi_pipeline import SIDE_MULTIPLE_PX, TRAINED_SIDE_PX, to_uint8
+from medi_core.services.generated_tile import GeneratedTile
+from medi_core.services.request_checks import (
+    ALL_LEVELS,
+    check_attribute_guidance,
+    check_interval,
+    check_multiple,
+    check_number,
+    check_side,
+    check_text,
+    check_window,
+)
 from medi_core.services.streaming import stream
 from medi_core.services.zero_gpu import on_zero_gpu
 from medi_core.stain.separation import stain_strengths
@@ -30,6 +40,8 @@ MAX_SEED = 2**53 - 1  # exact in JSON and in a browser
 MAX_STEPS = 200
 MAX_GUIDANCE = 10.0
 DEFAULT_STEPS, DEFAULT_GUIDANCE = 12, 2.0  # as measured: docs/benchmarks.md, samplers
+WINDOW_PX = TRAINED_SIDE_PX
+"""The window to offer: what the network was trained on."""
 CACHED_TILES = 512
 
 
@@ -54,83 +66,36 @@ class GenerationRequest:
     """Interpolate towards this condition …"""
     other_weight: float = 0.0
     """… by this share, 0 to 1."""
+    window_px: int | None = None
+    """Denoise in overlapping windows of this side, a multiple of 32 within the tile; `None` = all at once."""
+    guidance_interval: tuple[float, float] = ALL_LEVELS
+    """Guide only between these noise levels: low, high; 0 = the finished tile, 1 = noise."""
 
     def __post_init__(self) -> None:
         for record in filter(None, (self.record, self.other_record)):
-            for name, value in record.to_dict().items():
-                if not isinstance(value, str):
-                    raise InvalidRequestError(f"{name} = {value}: it must be text, also a bin, e.g. '1'")
-        _check("number of tiles", len(self.seeds), 1, MAX_TILES)
+            check_text(record.to_dict())
+        check_number("number of tiles", len(self.seeds), 1, MAX_TILES)
         for seed in self.seeds:
-            _check("seed", seed, 0, MAX_SEED, Integral)
-        _check("steps", self.num_inference_steps, 1, MAX_STEPS, Integral)
-        _check("guidance", self.guidance_scale, 0, MAX_GUIDANCE)
-        for name, scale in self.attribute_guidance:
-            _check(f"guidance of {name}", scale, 0, MAX_GUIDANCE)
-        names = [name for name, _ in self.attribute_guidance]
-        if len(set(names)) < len(names):
-            raise InvalidRequestError(f"guidance is given twice for an attribute ({', '.join(names)}); give each once")
-        _check("strength", self.strength, 0.01, 1)
-        _check("interpolation", self.other_weight, 0, 1)
+            check_number("seed", seed, 0, MAX_SEED, Integral)
+        check_number("steps", self.num_inference_steps, 1, MAX_STEPS, Integral)
+        check_number("guidance", self.guidance_scale, 0, MAX_GUIDANCE)
+        check_attribute_guidance(self.attribute_guidance, MAX_GUIDANCE)
+        check_number("strength", self.strength, 0.01, 1)
+        check_number("interpolation", self.other_weight, 0, 1)
         if self.base_image is None and self.strength < 1:
             raise InvalidRequestError(f"strength = {self.strength}: it needs an image to re-render")
         if self.other_record is None and self.other_weight > 0:
             raise InvalidRequestError(f"interpolation = {self.other_weight}: it needs a second condition")
         for side in self.side_px:
-            _check("side in px", side, SIDE_MULTIPLE_PX, MAX_SIDE_PX, Integral)
-            if side % SIDE_MULTIPLE_PX:
-                raise InvalidRequestError(
-                    f"side in px = {side}: it must be a multiple of {SIDE_MULTIPLE_PX} from {SIDE_MULTIPLE_PX} "
-                    f"to {MAX_SIDE_PX}"
-                )
-
-
-@dataclass(frozen=True)
-class GeneratedTile:
-    """A synthetic tile and all that is needed to make it again."""
-
-    image: np.ndarray = field(repr=False, compare=False)
-    """uint8 `(H, W, 3)`, RGB."""
-    record: MetadataRecord
-    seed: int
-    checkpoint_id: str
-    num_inference_steps: int
-    guidance_scale: float
-    attribute_guidance: tuple[tuple[str, float], ...]
-    strength: float
-    """Below 1 or with `base_digest`: a re-rendered image."""
-    base_digest: str | None
-    """First 12 hex digits of the SHA-256 of the base image's pixels."""
-    other_record: MetadataRecord | None
-    other_weight: float
-    hematoxylin: float
-    """Measured strength; NaN without tissue."""
-    eosin: float
+            check_side("side in px", side)
+        if self.window_px is not None:
+            check_window(self.window_px, self.size_px)
+        check_interval(self.guidance_interval)
 
     @property
-    def id(self) -> str:
-        """The same for the same checkpoint, condition, seed and sampling."""
-        return sha256(json.dumps(self.provenance(), sort_keys=True).encode()).hexdigest()[:16]
-
-    def provenance(self) -> dict[str, object]:
-        """Plain JSON: what the PNG text and the manifest carry."""
-        facts: dict[str, object] = {
-            "origin": "synthetic",
-            "checkpoint": self.checkpoint_id,
-            "seed": int(self.seed),
-            "metadata": self.record.to_dict(),
-            "num_inference_steps": int(self.num_inference_steps),
-            "guidance_scale": float(self.guidance_scale),  # 2 and 2.0 are one request, and one id
-            "height_px": self.image.shape[0],
-            "width_px": self.image.shape[1],
-        }
-        if self.attribute_guidance:
-            facts["attribute_guidance"] = {name: float(scale) for name, scale in self.attribute_guidance}
-        if self.base_digest:
-            facts |= {"rerendered_from": self.base_digest, "strength": float(self.strength)}
-        if self.other_record is not None:
-            facts |= {"interpolated_towards": self.other_record.to_dict(), "interpolation": float(self.other_weight)}
-        return facts
+    def size_px(self) -> tuple[int, int]:
+        """Height, width of the tiles: a base image has its own."""
+        return self.side_px if self.base_image is None else self.base_image.shape[:2]
 
 
 def request_from(provenance: Mapping[str, Any], base_image: np.ndarray | None = None) -> GenerationRequest:
@@ -156,6 +121,8 @@ def request_from(provenance: Mapping[str, Any], base_image: np.ndarray | None = 
             provenance.get("strength", 1.0) if base_image is not None else 1.0,
             None if other is None else MetadataRecord(**other),
             provenance.get("interpolation", 0.0),
+            provenance.get("window_px"),
+            tuple(provenance.get("guidance_interval", ALL_LEVELS)),
         )
     except (AttributeError, KeyError, TypeError) as error:
         raise InvalidRequestError(f"this is not the provenance of a synthetic tile: {error!r}") from error
@@ -189,6 +156,11 @@ class GenerationService:
     def vocabulary(self) -> Vocabulary:
         return self.checkpoint.vocabulary
 
+    @property
+    def side_multiple_px(self) -> int:
+        """Height and width of a tile, and a window, must be multiples of this: a deeper network needs larger ones."""
+        return lcm(SIDE_MULTIPLE_PX, self.checkpoint.pipeline.denoiser.side_multiple_px)
+
     def generate(
         self, request: GenerationRequest, on_progress: Callable[[GenerationProgress], None] = lambda _: None
     ) -> list[GeneratedTile]:
@@ -214,13 +186,17 @@ class GenerationService:
 
         Raises:
             UnknownValueError: a value of a record.
-            InvalidRequestError: an attribute to guide by.
+            InvalidRequestError: an attribute to guide by, or a side.
         """
         self._condition_ids(request.record)
         if request.other_record is not None:
             self._condition_ids(request.other_record)
         for attribute, _ in request.attribute_guidance:
             self._column(attribute)
+        for side in request.size_px:
+            check_multiple("side in px", side, self.side_multiple_px)
+        if request.window_px is not None:
+            check_multiple("window in px", request.window_px, self.side_multiple_px)
 
     def find(self, tile_id: str) -> GeneratedTile | None:
         """A tile made lately; `None` once it has left the cache (its provenance makes it again)."""
@@ -245,18 +221,20 @@ class GenerationService:
 
     def _sample(self, request: GenerationRequest, seeds: tuple[int, ...], on_step) -> list[GeneratedTile]:
         num, base, other = len(seeds), request.base_image, request.other_record
-        height, width = request.side_px if base is None else base.shape[:2]
+        height, width = request.size_px
         images = self.checkpoint.pipeline(
             condition_ids=self._condition_ids(request.record).expand(num, -1),
             seeds=[int(seed) for seed in seeds],  # torch takes no numpy integers
             num_inference_steps=request.num_inference_steps,
             guidance=self._guidance(request),
+            guidance_interval=request.guidance_interval,
             height_px=height,
             width_px=width,
             base_tiles=None if base is None else np.stack([base] * num),
             strength=1.0 if base is None else request.strength,
             other_ids=None if other is None else self._condition_ids(other).expand(num, -1),
             other_weights=[request.other_weight] * num,
+            window_px=request.window_px,
             on_step=on_step,
         )
         return [self._describe(request, seed, image) for seed, image in zip(seeds, images, strict=True)]
@@ -276,6 +254,8 @@ class GenerationService:
             base_digest=None if base is None else _digest(base),
             other_record=request.other_record,
             other_weight=request.other_weight,
+            window_px=request.window_px,
+            guidance_interval=request.guidance_interval,
             hematoxylin=hematoxylin,
             eosin=eosin,
         )
@@ -311,13 +291,6 @@ class GenerationService:
             self._tiles[tile.id] = tile
             while len(self._tiles) > CACHED_TILES:
                 self._tiles.pop(next(iter(self._tiles)))
-
-
-def _check(name: str, value: Any, low: float, high: float, kind: type = Real) -> None:
-    is_number = isinstance(value, kind) and not isinstance(value, bool)
-    if not (is_number and low <= value <= high):  # also refuses NaN
-        number = "a whole number " if kind is Integral else ""
-        raise InvalidRequestError(f"{name} = {value}: it must be {number}from {low:g} to {high:,}")
 
 
 def _digest(image: np.ndarray) -> str:

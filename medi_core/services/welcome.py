@@ -6,7 +6,8 @@ from pathlib import Path
 from medi_core.data.tile_files import decode_png, encode_png, read_provenance
 from medi_core.errors import MediError
 from medi_core.metadata.schema import MetadataRecord
-from medi_core.services.generation import GeneratedTile, GenerationRequest, GenerationService, request_from
+from medi_core.services.generated_tile import GeneratedTile
+from medi_core.services.generation import GenerationRequest, GenerationService, request_from
 from medi_core.storage import replaced_folder
 
 NUM_TILES = 8

@@ -9,7 +9,9 @@ from gradio.utils import get_upload_folder
 from medi_core.errors import InvalidImageError, InvalidRequestError, UnknownValueError
 from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
 from medi_core.services.export import strength_or_none
-from medi_core.services.generation import DEFAULT_GUIDANCE, DEFAULT_STEPS, MAX_SEED, GeneratedTile, GenerationRequest
+from medi_core.services.generated_tile import GeneratedTile
+from medi_core.services.generation import DEFAULT_GUIDANCE, DEFAULT_STEPS, MAX_SEED, GenerationRequest
+from medi_core.services.request_checks import ALL_LEVELS
 from medi_core.services.rerender import read_base_image
 from medi_core.ui.handlers import png_of, reported, tile_name, write_download
 from medi_core.ui.shared import GPU_QUEUE, Shared
@@ -17,6 +19,8 @@ from medi_core.ui.shared import GPU_QUEUE, Shared
 MAX_API_TILES = 64
 MAX_API_WORK = 64 * 50 * 128**2
 """Tiles × steps × pixels of one call: it holds the device until it is done."""
+WINDOW_WORK = 4
+"""Windows overlap by half in height and in width: each pixel is denoised up to four times."""
 
 
 def build_api(shared: Shared) -> None:
@@ -35,20 +39,32 @@ def build_api(shared: Shared) -> None:
         steps: int = DEFAULT_STEPS,
         guidance: float = DEFAULT_GUIDANCE,
         side_px: int = 128,
+        window_px: int | None = None,
+        guidance_interval: tuple[float, float] = ALL_LEVELS,
     ) -> list[dict]:
         """Tiles as PNG files with their provenance.
 
         Args:
             metadata: attribute → value, e.g. {"cancer_type": "...", "center": "..."}; see `/info`.
             num: tiles, at most 64; seeds seed, seed + 1, …
+            window_px: denoise a larger image in overlapping windows of this side; none = the whole image at once.
+            guidance_interval: guide only between these noise levels, low and high, from 0 = tile to 1 = noise.
         """
         for name, value, most in (("num", num, MAX_API_TILES), ("seed", seed, MAX_SEED)):
             if not isinstance(value, int) or value > most:
                 raise InvalidRequestError(f"{name} = {value!r}: it must be a whole number, at most {most:,}")
-        if num * steps * side_px**2 > MAX_API_WORK:
+        if num * steps * side_px**2 * (1 if window_px is None else WINDOW_WORK) > MAX_API_WORK:
             raise InvalidRequestError("too much for one call: ask for fewer or smaller tiles, or fewer steps")
         seeds = tuple(range(seed, seed + num))
-        request = GenerationRequest(_record(metadata), seeds, steps, guidance, side_px=(side_px, side_px))
+        request = GenerationRequest(
+            _record(metadata),
+            seeds,
+            steps,
+            guidance,
+            side_px=(side_px, side_px),
+            window_px=window_px,
+            guidance_interval=tuple(guidance_interval) if isinstance(guidance_interval, list) else guidance_interval,
+        )
         return [_answer(tile) for tile in service.generate(request)]
 
     @reported

@@ -7,6 +7,7 @@ from medi_core.data.tile_files import MAX_UPLOAD_BYTES
 from medi_core.ui.about_tab import build_about_tab
 from medi_core.ui.api import build_api
 from medi_core.ui.compare_tab import build_compare_tab
+from medi_core.ui.embedding_tab import build_embedding_tab
 from medi_core.ui.generate_tab import build_generate_tab
 from medi_core.ui.rerender_tab import build_rerender_tab
 from medi_core.ui.shared import Shared
@@ -17,6 +18,7 @@ TABS = {
     "generate": ("Generate", build_generate_tab),
     "compare": ("Compare", build_compare_tab),
     "rerender": ("Re-render", build_rerender_tab),
+    "map": ("Map", build_embedding_tab),
     "about": ("About", build_about_tab),
 }
 CACHE_SECONDS = 3600
@@ -26,9 +28,10 @@ def build_app(services: Services) -> gr.Blocks:
     """All tabs around one set of services."""
     with gr.Blocks(title=TITLE, delete_cache=(CACHE_SECONDS, CACHE_SECONDS), analytics_enabled=False) as app:
         gr.Markdown(f"# {TITLE}\n{NOTICE}", elem_classes="medi-head")
-        base_tile, compare_tile = gr.State(("", 0.0)), gr.State(("", 0.0))
-        with gr.Tabs() as tabs:  # its children must be tabs only: the browser numbers them
-            shared = Shared(services, tabs, base_tile, compare_tile)
+        base_tile, compare_tile, map_tiles = gr.State(("", 0.0)), gr.State(("", 0.0)), gr.State([])
+        # its children must be tabs only: the browser numbers them. On a phone no tab hides behind "…"
+        with gr.Tabs(overflow_behavior="wrap") as tabs:
+            shared = Shared(services, tabs, base_tile, compare_tile, map_tiles)
             for name, (label, build_tab) in TABS.items():
                 with gr.Tab(label, id=name):
                     build_tab(shared)

@@ -9,7 +9,7 @@ from medi_core.data.tile_files import encode_zip
 from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary, count
 from medi_core.services.comparison import ComparisonRequest, ComparisonService
-from medi_core.services.generation import DEFAULT_GUIDANCE, DEFAULT_STEPS, GenerationRequest
+from medi_core.services.generation import GenerationRequest
 from medi_core.services.streaming import stream
 from medi_core.ui.contact_sheet import Grid, contact_sheet, empty_grid_html, frame_alt, grid_html, sheet_png
 from medi_core.ui.handlers import (
@@ -24,6 +24,7 @@ from medi_core.ui.handlers import (
 from medi_core.ui.links import build_link_button, restore
 from medi_core.ui.metadata_controls import ANY, center_choices, describe, value_choices
 from medi_core.ui.runs import wire_run
+from medi_core.ui.sampling_controls import build_sampling_controls
 from medi_core.ui.shared import Shared
 
 NO_ROWS = "none"
@@ -51,8 +52,7 @@ def build_compare_tab(shared: Shared) -> None:
                 seed = gr.Number(1, label="First seed", precision=0)
                 num_seeds = gr.Slider(1, 4, value=1, step=1, label="Seeds a cell", buttons=[])
             with gr.Accordion("Advanced", open=False):
-                steps = gr.Slider(4, 50, value=DEFAULT_STEPS, step=1, label="Denoising steps", buttons=[])
-                guidance = gr.Slider(1, 4, value=DEFAULT_GUIDANCE, step=0.1, label="Guidance", buttons=[])
+                steps, guidance = build_sampling_controls()
             with gr.Row():
                 compare = gr.Button("Compare", variant="primary", elem_id="compare-button")
                 cancel = gr.Button("Cancel", interactive=False)
@@ -79,8 +79,8 @@ def build_compare_tab(shared: Shared) -> None:
             start_type, start_center = _pair(vocabulary, "From", columns, rows, 0)
             end_type, end_center = _pair(vocabulary, "To", columns, rows, 1)
             with gr.Row():
-                interpolate = gr.Button("Interpolate", variant="primary", elem_id="interpolate-button")
-                cancel_interpolation = gr.Button("Cancel", interactive=False)
+                interpolate = gr.Button("Interpolate", variant="primary", elem_id="interpolate-button", min_width=120)
+                cancel_interpolation = gr.Button("Cancel", interactive=False, min_width=120)
             interpolation_status = gr.HTML("", padding=False)
         with gr.Column(scale=3, min_width=320):
             position = gr.Slider(

@@ -9,7 +9,7 @@ from medi_core.data.tile_files import NOTICE, encode_png
 from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.services.comparison import ComparisonCell, ComparisonRequest
-from medi_core.services.generation import GeneratedTile
+from medi_core.services.generated_tile import GeneratedTile
 from medi_core.ui.handlers import data_uri, png_of
 from medi_core.ui.metadata_controls import describe
 

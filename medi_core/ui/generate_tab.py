@@ -11,7 +11,8 @@ from PIL import Image
 from medi_core.data.tile_files import encode_zip
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import count
-from medi_core.services.generation import DEFAULT_GUIDANCE, DEFAULT_STEPS, GeneratedTile, GenerationRequest
+from medi_core.services.generated_tile import GeneratedTile
+from medi_core.services.generation import GenerationRequest
 from medi_core.ui.handlers import (
     gallery_image,
     png_of,
@@ -27,12 +28,19 @@ from medi_core.ui.handlers import (
 from medi_core.ui.links import build_link_button, restore
 from medi_core.ui.metadata_controls import build_metadata_controls, describe, support_badge
 from medi_core.ui.runs import wire_run
+from medi_core.ui.sampling_controls import (
+    build_guidance_slider,
+    build_interval_controls,
+    build_sampling_controls,
+    build_size_controls,
+    window_of,
+)
 from medi_core.ui.shared import GPU_QUEUE, Shared
 from medi_core.ui.tile_view import tile_details
 
 MAX_TILES = 16
+MAX_MAP_TILES = 200
 SEEDS_OFFERED = 1_000_000
-SIDES = (128, 192, 256, 384, 512)
 WELCOME_NOTE = "Made by this checkpoint; click a tile for its metadata, or choose your own and press Generate."
 MAKING_NOTE = "The first tiles of this checkpoint are being made …"
 
@@ -57,30 +65,16 @@ def build_generate_tab(shared: Shared) -> None:
                 cancel = gr.Button("Cancel", interactive=False, min_width=120)
             with gr.Column():
                 seed = gr.Number(1, label="Seed of the first tile", precision=0)
-                with gr.Row():
+                with gr.Row(equal_height=True):
                     is_locked = gr.Checkbox(False, label="Keep this seed", min_width=120)
                     new_seed = gr.Button("New seed", size="sm", min_width=120)
             with gr.Accordion("Advanced", open=False):
-                steps = gr.Slider(4, 50, value=DEFAULT_STEPS, step=1, label="Denoising steps", buttons=[])
-                guidance = gr.Slider(
-                    1,
-                    4,
-                    value=DEFAULT_GUIDANCE,
-                    step=0.1,
-                    label="Guidance",
-                    info="1 = as in the training tiles; more pushes harder towards the chosen metadata",
-                    buttons=[],
+                steps, guidance = build_sampling_controls()
+                center_guidance = build_guidance_slider(
+                    "Extra guidance towards the center", 1, visible="center" in vocabulary.attributes
                 )
-                center_guidance = gr.Slider(
-                    1,
-                    4,
-                    value=1,
-                    step=0.1,
-                    label="Extra guidance towards the center",
-                    buttons=[],
-                    visible="center" in vocabulary.attributes,
-                )
-                side = gr.Dropdown([(f"{s} × {s} px", s) for s in SIDES], value=SIDES[0], label="Size (0.5 µm per px)")
+                guide_low, guide_high = build_interval_controls()
+                size = build_size_controls(service.side_multiple_px)
             controls = dict(zip(vocabulary.attributes, metadata.components, strict=True)) | {
                 "num_tiles": num_tiles,
                 "seed": seed,
@@ -88,7 +82,10 @@ def build_generate_tab(shared: Shared) -> None:
                 "steps": steps,
                 "guidance": guidance,
                 "center_guidance": center_guidance,
-                "side": side,
+                "guide_low": guide_low,
+                "guide_high": guide_high,
+                "side": size.side,
+                "window": size.window,
             }
             build_link_button("generate", controls)
         with gr.Column(scale=3, min_width=320, elem_classes="medi-results"):
@@ -178,7 +175,7 @@ def build_generate_tab(shared: Shared) -> None:
 
     # ----------------------------------------------------------------- wiring
     private = {"api_visibility": "private"}
-    sampling = [num_tiles, seed, steps, guidance, center_guidance, side]
+    sampling = [num_tiles, seed, steps, guidance, center_guidance, guide_low, guide_high, size.side, size.window]
     for component in metadata.components:
         component.change(on_metadata, list(metadata.components), badge, show_progress="hidden", **private)
     new_seed.click(lambda: secrets.randbelow(SEEDS_OFFERED), None, seed, **private)
@@ -208,12 +205,21 @@ def build_generate_tab(shared: Shared) -> None:
         button.click(lambda tile_id: (tile_id, time.time()), selected_id, state, **private).then(
             lambda tab=tab: gr.Tabs(selected=tab), None, shared.tabs, **private
         )
+    tile_ids.change(
+        lambda made, known: [*known, *(made or [])][-MAX_MAP_TILES:],
+        [tile_ids, shared.map_tiles],
+        shared.map_tiles,
+        show_progress="hidden",
+        **private,
+    )
     gr.on(None, on_restore, None, list(controls.values()), **private)
     if not welcome:  # a checkpoint without stored welcome tiles, e.g. the user's own
         gr.on(None, on_first_visit, None, [status, gallery, tile_ids], concurrency_id=GPU_QUEUE, **private)
 
 
-def _request(record: MetadataRecord, num_tiles, seed, steps, guidance, center_guidance, side) -> GenerationRequest:
+def _request(
+    record: MetadataRecord, num_tiles, seed, steps, guidance, center_guidance, guide_low, guide_high, side, window
+) -> GenerationRequest:
     return GenerationRequest(
         record,
         seeds=seeds_from(seed, num_tiles),
@@ -221,4 +227,6 @@ def _request(record: MetadataRecord, num_tiles, seed, steps, guidance, center_gu
         guidance_scale=guidance,
         attribute_guidance=(("center", center_guidance),) if center_guidance != 1 else (),
         side_px=(side, side),
+        window_px=window_of(side, window),
+        guidance_interval=(guide_low, guide_high),
     )

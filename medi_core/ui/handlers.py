@@ -19,7 +19,8 @@ from PIL import Image
 from medi_core.data.tile_files import TileFile, encode_png, png_text
 from medi_core.errors import InvalidRequestError, MediError
 from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
-from medi_core.services.generation import GeneratedTile, GenerationProgress
+from medi_core.services.generated_tile import GeneratedTile
+from medi_core.services.generation import GenerationProgress
 from medi_core.storage import translate_write_errors
 
 DOWNLOAD_SECONDS = 3600

@@ -7,7 +7,7 @@ import gradio as gr
 
 from medi_core.errors import InvalidRequestError
 from medi_core.metadata.schema import MetadataRecord
-from medi_core.services.generation import DEFAULT_GUIDANCE, DEFAULT_STEPS, GenerationRequest
+from medi_core.services.generation import GenerationRequest
 from medi_core.services.rerender import BaseImage, prepare_base_image, read_base_image
 from medi_core.ui.handlers import (
     gallery_image,
@@ -22,6 +22,7 @@ from medi_core.ui.handlers import (
 )
 from medi_core.ui.metadata_controls import build_metadata_controls, describe, support_badge
 from medi_core.ui.runs import wire_run
+from medi_core.ui.sampling_controls import build_sampling_controls
 from medi_core.ui.shared import Shared
 from medi_core.ui.tile_view import stain_table
 
@@ -71,8 +72,7 @@ def build_rerender_tab(shared: Shared) -> None:
             strength = gr.Slider(0.1, 1.0, value=0.5, step=0.05, label="Strength", buttons=[])
             with gr.Accordion("Advanced", open=False):
                 seed = gr.Number(1, label="Seed", precision=0)
-                steps = gr.Slider(4, 50, value=DEFAULT_STEPS, step=1, label="Denoising steps", buttons=[])
-                guidance = gr.Slider(1, 4, value=DEFAULT_GUIDANCE, step=0.1, label="Guidance", buttons=[])
+                steps, guidance = build_sampling_controls()
             with gr.Row():
                 run_button = gr.Button("Re-render", variant="primary", elem_id="rerender-button")
                 cancel = gr.Button("Cancel", interactive=False)

@@ -20,13 +20,15 @@ def wire_run(
     outputs: Sequence[gr.components.Component],
     shown: gr.components.Component,
     prepare: tuple[Callable, Sequence[gr.components.Component], Sequence[gr.components.Component]] | None = None,
+    queue: str = GPU_QUEUE,
 ) -> None:
     """While `run` is queued or running, `start` is off and `cancel` is on.
 
     Args:
-        run: a generator handler whose first output is `status`; one at a time on the device.
+        run: a generator handler whose first output is `status`; one at a time of its queue.
         shown: the output that carries the queue position and is scrolled to.
         prepare: (handler, inputs, outputs) to finish before `run` reads its inputs.
+        queue: what it waits for: the model, unless it does without.
     """
     private = {"api_visibility": "private", "show_progress": "hidden"}
     stop = gr.State(None)  # the run's own event: Gradio's `cancels` would also take the next run, if it starts at once
@@ -53,7 +55,7 @@ def wire_run(
         until_stopped,
         [stop, *inputs],
         list(outputs),
-        concurrency_id=GPU_QUEUE,
+        concurrency_id=queue,
         concurrency_limit=1,
         show_progress="minimal",
         show_progress_on=shown,

@@ -21,3 +21,5 @@ class Shared:
     """(id of the tile to re-render, when it was handed over), set by the Generate tab."""
     compare_tile: gr.State
     """The same for the tile that the Compare tab starts from."""
+    map_tiles: gr.State
+    """Ids of the tiles made in this session, for the map."""

@@ -5,7 +5,8 @@ from math import isnan
 
 from medi_core.metadata.schema import ATTRIBUTE
 from medi_core.metadata.vocabulary import Vocabulary
-from medi_core.services.generation import GeneratedTile
+from medi_core.services.generated_tile import GeneratedTile
+from medi_core.services.request_checks import ALL_LEVELS
 from medi_core.ui.metadata_controls import support_badge
 
 
@@ -20,14 +21,10 @@ def tile_details(vocabulary: Vocabulary, tile: GeneratedTile) -> str:
         f'<tr><th scope="row">{escape(label)}</th><td>{escape(requested)}</td><td>{measured}</td></tr>'
         for label, requested, measured in rows
     )
-    made = (
-        f"Seed {tile.seed} · {tile.num_inference_steps} steps · guidance {tile.guidance_scale:g} · "
-        f"{tile.image.shape[1]}×{tile.image.shape[0]} px · checkpoint {escape(tile.checkpoint_id)}"
-    )
     return (
         '<table class="medi-table"><thead><tr><th scope="col">Attribute</th><th scope="col">Requested</th>'
         f'<th scope="col">Measured</th></tr></thead><tbody>{body}</tbody></table>'
-        f'<p class="medi-note">Synthetic. {made}</p>{support_badge(vocabulary, tile.record)}'
+        f'<p class="medi-note">Synthetic. {_how_made(tile)}</p>{support_badge(vocabulary, tile.record)}'
     )
 
 
@@ -47,6 +44,19 @@ def stain_text(vocabulary: Vocabulary, name: str, strength: float) -> str:
         return "too little tissue"
     in_bin = f" (bin {vocabulary.bin_of(name, strength)})" if name in vocabulary.bin_edges else ""
     return f"{strength:.2f}{in_bin}"
+
+
+def _how_made(tile: GeneratedTile) -> str:
+    height, width = tile.image.shape[:2]
+    guidance, size = f"guidance {tile.guidance_scale:g}", f"{width}×{height} px"
+    if tile.guidance_interval != ALL_LEVELS:
+        guidance += " between noise levels {:g} and {:g}".format(*tile.guidance_interval)
+    if tile.window_px is not None:
+        size += f" in windows of {tile.window_px} px"
+    return (
+        f"Seed {tile.seed} · {tile.num_inference_steps} steps · {guidance} · {size} · "
+        f"checkpoint {escape(tile.checkpoint_id)}"
+    )
 
 
 def _measured(vocabulary: Vocabulary, tile: GeneratedTile, name: str) -> str:

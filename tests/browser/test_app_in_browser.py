@@ -234,6 +234,56 @@ def test_a_tile_is_compared_with_its_own_center_first(page):
     assert page.locator("#compare-grid thead th").first.inner_text() == center
 
 
+def test_a_click_on_the_map_shows_the_tile_and_a_box_counts_what_is_inside(page):
+    _open_map(page)
+    point = _place_on_screen(page, "synthetic")
+    page.mouse.click(*point)
+    page.wait_for_selector("#map-tile img", timeout=RUN_MS)
+    assert _has_texture(_pixels(page, page.locator("#map-tile img")))
+    page.locator("#map-facts table").get_by_text("synthetic", exact=True).wait_for()
+    assert page.locator("#map-neighbours tbody tr").count() == 5
+
+    page.locator("#map-plot [data-title='Box Select']").click()
+    box = page.locator("#map-plot .nsewdrag").first.bounding_box()
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 5, box["y"] + box["height"] - 5, steps=5)
+    page.mouse.up()
+    head = page.locator("#map-counts b")
+    head.wait_for(timeout=RUN_MS)
+    selected = int(re.search(r"Selected: ([\d,]+) real", head.inner_text())[1].replace(",", ""))
+    assert selected > 9000, "the box went around nearly all"
+    with page.expect_download() as download:
+        _click_download(page, "Download selection (CSV)")
+    assert len(Path(download.value.path()).read_text().splitlines()) > selected
+
+
+def test_the_legend_hides_a_value_and_a_lasso_takes_a_part(page):
+    _open_map(page)
+    visible = "() => document.querySelector('.medi-plot')._fullData.filter(t => t.visible === true).length"
+    before = page.evaluate(visible)
+    page.locator("#map-plot .legendtoggle").first.click()
+    page.wait_for_function(f"before => ({visible})() < before", arg=before)
+    page.locator("#map-plot [data-title='Lasso Select']").click()
+    x, y = _place_on_screen(page, "real")
+    page.mouse.move(x - 30, y - 30)
+    page.mouse.down()
+    for dx, dy in ((30, -30), (30, 30), (-30, 30), (-30, -30)):
+        page.mouse.move(x + dx, y + dy, steps=4)
+    page.mouse.up()
+    page.locator("#map-counts b").wait_for(timeout=RUN_MS)
+
+
+def test_a_generated_tile_is_a_star_on_the_map(page):
+    page.get_by_label("number input for Number of tiles").fill("1")
+    page.get_by_label("number input for Number of tiles").press("Enter")
+    page.locator("#generate-button").click()
+    _wait_for_text(page, "#generate-status", "Click one to look closely")
+    _open_map(page)
+    stars = "() => document.querySelector('.medi-plot')._fullData.filter(t => t.marker?.symbol === 'star' && t.x[0])"
+    page.wait_for_function(f"() => ({stars})().length === 1", timeout=RUN_MS)
+
+
 def test_the_keyboard_alone_generates(page):
     page.locator("#generate-button").focus()
     page.keyboard.press("Enter")
@@ -245,7 +295,7 @@ def test_the_keyboard_alone_generates(page):
 def test_no_tab_is_wider_than_the_screen_and_the_text_is_readable(browser, url, width, scheme):
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = _open(context, f"{url}?__theme={scheme}")
-    for name in ("Generate", "Compare", "Re-render", "About"):
+    for name in ("Generate", "Compare", "Re-render", "Map", "About"):
         tab = page.get_by_role("tab", name=name)
         if not tab.first.is_visible():
             page.get_by_role("button", name="More tabs").or_(page.locator(".overflow-menu > button")).first.click()
@@ -262,6 +312,26 @@ def test_no_tab_is_wider_than_the_screen_and_the_text_is_readable(browser, url, 
     assert page.locator("#generate-facts table").bounding_box()["width"] >= 250
     assert _contrast(page, ".medi-head p") >= 4.5
     context.close()
+
+
+def _open_map(page) -> None:
+    page.get_by_role("tab", name="Map").click()
+    page.wait_for_selector(".medi-plot[data-drawn]", timeout=RUN_MS)
+
+
+def _place_on_screen(page, origin: str) -> tuple[float, float]:
+    """Where a point of this origin is, far from the edges of the map."""
+    script = """origin => {
+        const plot = document.querySelector('.medi-plot'), axes = plot._fullLayout;
+        const area = plot.querySelector('.nsewdrag').getBoundingClientRect();
+        const traces = plot._fullData.filter(t => t.visible === true && t.uid.endsWith(origin) && t.customdata?.length);
+        for (const trace of traces) for (let i = 0; i < trace.x.length; i++) {
+            const x = axes.xaxis.d2p(trace.x[i]), y = axes.yaxis.d2p(trace.y[i]);
+            if (x > 60 && y > 60 && x < area.width - 60 && y < area.height - 60) return [area.left + x, area.top + y];
+        }
+    }"""
+    page.locator(".medi-plot").scroll_into_view_if_needed()
+    return tuple(page.evaluate(script, origin))
 
 
 def _open(context, url: str):

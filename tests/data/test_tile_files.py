@@ -273,7 +273,7 @@ def jpeg_bytes() -> bytes:
 
 
 NOT_READABLE = "not a readable image of type PNG, JPEG, TIFF; save the tile as 8-bit PNG"
-TOO_MANY_PIXELS = "more than 67 million pixels; cut out a tile first"
+TOO_MANY_PIXELS = "more pixels than 4096×4096; cut out a tile first"
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -289,7 +289,8 @@ TOO_MANY_PIXELS = "more than 67 million pixels; cut out a tile first"
         ("larger.jpg", b"\0" * 11_000_000, "the file has 11.0 MB; at most 10 MB are read"),
         ("small.png", encode_png(TISSUE[:10, :10], {}), "the image is 10×10 px; at least 32 px a side are needed"),
         ("narrow.png", encode_png(TISSUE[:, :31], {}), "the image is 31×96 px; at least 32 px a side are needed"),
-        ("large-header.png", png_that_announces(8200, 8200), TOO_MANY_PIXELS),
+        ("large-header.png", png_that_announces(4096, 4097), TOO_MANY_PIXELS),
+        ("wide-header.png", png_that_announces(300_000, 60), TOO_MANY_PIXELS),
         ("larger-header.png", png_that_announces(12_000, 12_000), TOO_MANY_PIXELS),
         ("bomb.png", png_that_announces(2**31 - 1, 2**31 - 1), TOO_MANY_PIXELS),
         ("wrong-header.png", png_that_announces(4096, 4096), NOT_READABLE),

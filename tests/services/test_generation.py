@@ -17,7 +17,7 @@ from medi_core.pipelines.schedulers import SCHEDULERS, build_scheduler
 from medi_core.services import generation
 from medi_core.services.generation import GenerationRequest, GenerationService, request_from
 from medi_core.stain.separation import stain_strengths
-from tests.toys import synthetic_tissue
+from tests.toys import build_tiny_pipeline, synthetic_tissue
 
 LUNG_LYON = MetadataRecord("Lung_adenocarcinoma", "Lyon", hematoxylin="4")
 BREAST_ROME = MetadataRecord("Breast_invasive_carcinoma", "Rome")
@@ -59,7 +59,7 @@ class WhitePipeline:
 
     def __init__(self, vocabulary) -> None:
         self.metadata_embedder = SimpleNamespace(vocabulary=vocabulary)
-        self.scheduler = SimpleNamespace(order=1)
+        self.scheduler, self.denoiser = SimpleNamespace(order=1), SimpleNamespace(side_multiple_px=8)
         self.guidances, self.is_busy = [], False
 
     def __call__(self, seeds, num_inference_steps, guidance, height_px, width_px, on_step, **_) -> np.ndarray:
@@ -106,6 +106,21 @@ def test_the_order_in_which_attributes_are_guided_does_not_matter(toy_vocabulary
     assert one.id == other.id
 
 
+def test_windows_change_a_tile_larger_than_they_are_and_no_other(service):
+    for side, is_changed in ((192, True), (128, False)):
+        whole, windows = (service.generate(request(1, side_px=(side, side), window_px=w)) for w in (None, 128))
+        assert bool(distance(whole, windows)) == is_changed
+
+
+def test_guidance_counts_only_between_its_noise_levels(service):
+    plain, guided = service.generate(request(1, guidance_scale=1.0)), service.generate(request(1, guidance_scale=4.0))
+    nowhere = service.generate(request(1, guidance_scale=4.0, guidance_interval=(0.6, 0.9)))  # σ is 1, then 1/2
+    early = service.generate(request(1, guidance_scale=4.0, guidance_interval=(0.6, 1.0)))
+    assert np.array_equal(images(nowhere), images(plain))
+    assert distance(early, plain) > 1
+    assert distance(early, guided) > 1
+
+
 def test_a_tile_has_the_size_asked_for(service):
     assert service.generate(request(1, side_px=(64, 32)))[0].image.shape == (64, 32, 3)
 
@@ -129,14 +144,23 @@ def test_provenance_says_synthetic_and_names_checkpoint_seed_and_metadata(servic
         {"attribute_guidance": (("eosin", 0.5), ("center", 2.5)), "guidance_scale": 1.0},
         {"other_record": BREAST_ROME, "other_weight": 0.3},
         {"side_px": (64, 32), "num_inference_steps": 3},
+        {"side_px": (96, 64), "window_px": 32, "guidance_interval": (0.3, 0.9)},
     ],
-    ids=["plain", "unconditioned", "guided", "interpolated", "oblong"],
+    ids=["plain", "unconditioned", "guided", "interpolated", "oblong", "in windows"],
 )
 def test_a_tile_can_be_made_again_from_its_png_alone(service, changes):
     tile = service.generate(request(11, 12, **changes))[1]
     again = service.generate(request_from(read_provenance(encode_png(tile.image, tile.provenance()))))
     assert distance([tile], again) <= 1
     assert [t.id for t in again] == [tile.id]
+
+
+def test_provenance_speaks_of_windows_and_interval_only_where_they_were_chosen(service):
+    plain = service.generate(request(1, guidance_interval=(0, 1)))[0].provenance()
+    assert not {"window_px", "guidance_interval"} & set(plain)
+    chosen = service.generate(request(1, window_px=np.int64(32), guidance_interval=(0, 0.5)))[0].provenance()
+    assert (chosen["window_px"], chosen["guidance_interval"]) == (32, [0.0, 0.5])
+    assert request_from(chosen) == request(1, window_px=32, guidance_interval=(0, 0.5))
 
 
 def test_a_rerendered_tile_can_be_made_again_from_its_png_and_its_base(service):
@@ -169,6 +193,9 @@ def test_a_rerendered_tile_is_not_made_again_without_its_base(service, base):
         {"attribute_guidance": {"center": "much"}},
         {"num_inference_steps": 1e9},
         {"interpolated_towards": 3},
+        {"window_px": "32"},
+        {"guidance_interval": 0.5},
+        {"guidance_interval": [0.5]},
     ],
 )
 def test_damaged_provenance_is_refused(service, damage):
@@ -198,6 +225,9 @@ def test_the_id_differs_when_anything_of_the_provenance_differs(service):
         request(1, attribute_guidance=(("eosin", 2.0),)),
         request(1, side_px=(32, 64)),
         request(1, side_px=(64, 32)),
+        request(1, window_px=32),
+        request(1, guidance_interval=(0.2, 1.0)),
+        request(1, guidance_interval=(0.0, 0.8)),
         request(1, **rerendered),
         request(1, **rerendered | {"strength": 0.5}),
         request(1, **rerendered | {"base_image": synthetic_tissue(32, 2)}),
@@ -278,6 +308,22 @@ NAN, INFINITE = float("nan"), float("inf")
             for weight in (-0.1, 1.1, NAN)
         ),
         ({"other_weight": 0.5}, "interpolation = 0.5:", "second condition"),
+        *(
+            ({"window_px": window}, f"window in px = {window}:", "from 32 to 512")
+            for window in (0, 16, 100, 544, 64.0, NAN, "128", True)
+        ),
+        ({"window_px": 160}, "window in px = 160:", "128×128 px; choose a smaller window, or none"),
+        ({"window_px": 64, "base_image": BASE}, "window in px = 64:", "32×32 px; choose a smaller window"),
+        *(
+            ({"guidance_interval": interval}, f"interval = {interval}:", "two noise levels from 0 to 1")
+            for interval in (None, 0.5, [0.1, 0.9], (0.5,), (0.1, 0.5, 0.9), "01")
+        ),
+        *(
+            ({"guidance_interval": (level, 1)}, f"interval, low end = {level}:", "from 0 to 1")
+            for level in (-0.1, 1.5, NAN, "0", None)
+        ),
+        ({"guidance_interval": (0, 1.1)}, "interval, high end = 1.1:", "from 0 to 1"),
+        ({"guidance_interval": (0.6, 0.4)}, "interval = 0.6 to 0.4:", "low end must not be above the high one"),
         ({"record": MetadataRecord(hematoxylin=3)}, "hematoxylin = 3:", "must be text"),
         ({"other_record": MetadataRecord(center=["Lyon"])}, "center = ['Lyon']:", "must be text"),
     ],
@@ -295,11 +341,33 @@ def test_the_ends_of_each_range_are_allowed():
     request(*range(10_000), num_inference_steps=1, guidance_scale=10, attribute_guidance=(("center", 0),))
     request(0, base_image=BASE, strength=0.01)
     request(0, other_record=BREAST_ROME, other_weight=1)
+    request(0, side_px=(512, 32), window_px=512, guidance_interval=(0.5, 0.5))
 
 
 def test_a_base_image_of_odd_sides_is_refused(service):
-    with pytest.raises(InvalidRequestError, match="height_px = 40"):
+    with pytest.raises(InvalidRequestError, match="side in px = 40: this checkpoint takes multiples of 32 only"):
         service.generate(request(1, base_image=synthetic_tissue(40, 1)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"side_px": (128, 96)}, "side in px = 96: .* 64 only, e.g. 64"),
+        ({"side_px": (32, 64)}, "side in px = 32: .* 64 only, e.g. 64"),
+        ({"side_px": (192, 192), "window_px": 160}, "window in px = 160: .* 64 only, e.g. 128"),
+        ({"base_image": synthetic_tissue(96, 1)}, "side in px = 96: .* 64 only, e.g. 64"),
+    ],
+)
+def test_a_side_that_a_deeper_network_cannot_take_is_refused_with_its_multiple(
+    toy_vocabulary, build_service, changes, named
+):
+    deeper = build_tiny_pipeline(toy_vocabulary, (16, 16, 16, 16, 16))
+    service = build_service(pipeline=deeper)
+    assert service.side_multiple_px == deeper.denoiser.side_multiple_px == 64
+    for refuse in (service.generate, service.check):
+        with pytest.raises(InvalidRequestError, match=named):
+            refuse(request(1, **changes))
+    assert service.generate(request(1, side_px=(64, 128)))[0].image.shape == (64, 128, 3)
 
 
 # ---------------------------------------------------------------------- progress

@@ -43,6 +43,25 @@ def test_the_same_seed_gives_the_same_pixels_alone_or_among_others(client):
         assert first.tobytes() == second.tobytes()
 
 
+def test_windows_and_interval_are_offered_and_said_in_the_answer(client):
+    size = {"seed": 3, "steps": 2, "side_px": 192, "api_name": "/generate"}
+    (whole,) = client.predict(RECORD, **size)
+    (windows,) = client.predict(RECORD, window_px=128, guidance_interval=[0.4, 0.9], **size)
+    assert not {"window_px", "guidance_interval"} & set(whole)
+    assert (windows["window_px"], windows["guidance_interval"]) == (128, [0.4, 0.9])
+    with Image.open(whole["file"]) as first, Image.open(windows["file"]) as second:
+        assert first.size == second.size == (192, 192)
+        assert first.tobytes() != second.tobytes()
+        assert json.loads(second.text[PNG_KEY])["guidance_interval"] == [0.4, 0.9]
+
+
+def test_a_call_that_names_neither_windows_nor_interval_is_as_before(client):
+    (named,) = client.predict(RECORD, num=1, seed=7, steps=2, api_name="/generate")
+    (by_place,) = client.predict(RECORD, 1, 7, 2, 2.0, 128, api_name="/generate")
+    with Image.open(named["file"]) as first, Image.open(by_place["file"]) as second:
+        assert first.tobytes() == second.tobytes()
+
+
 def test_a_tile_is_rerendered_through_http(client, tmp_path):
     Image.fromarray(synthetic_tissue(150, 1)).save(tmp_path / "base.png")
     answer = client.predict(
@@ -60,6 +79,11 @@ def test_a_tile_is_rerendered_through_http(client, tmp_path):
         ({"metadata": {}, "num": 65}, "at most 64"),
         ({"metadata": {}, "num": -1}, "number of tiles = 0"),
         ({"metadata": {}, "side_px": 100}, "multiple of 32"),
+        ({"metadata": {}, "window_px": 100}, "window in px = 100: it must be a multiple of 32"),
+        ({"metadata": {}, "window_px": 160}, "the tile has 128×128 px; choose a smaller window"),
+        ({"metadata": {}, "guidance_interval": [0.6, 0.4]}, "low end must not be above the high one"),
+        ({"metadata": {}, "guidance_interval": [0, 2]}, "high end = 2: it must be from 0 to 1"),
+        ({"metadata": {}, "guidance_interval": 0.5}, "two noise levels from 0 to 1"),
     ],
 )
 def test_bad_input_comes_back_as_one_clear_message(client, arguments, message):
@@ -79,7 +103,15 @@ def test_a_file_of_the_server_cannot_be_named_as_an_upload(client, tmp_path):
             client.predict({"path": str(path)}, {"center": "Rome"}, steps=1, api_name="/rerender")
 
 
-@pytest.mark.parametrize("arguments", [{"num": "3"}, {"seed": 1.5}, {"num": 64, "steps": 200, "side_px": 512}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"num": "3"},
+        {"seed": 1.5},
+        {"num": 64, "steps": 200, "side_px": 512},
+        {"num": 4, "steps": 50, "side_px": 512, "window_px": 128},
+    ],
+)
 def test_numbers_of_the_wrong_kind_or_size_are_refused(client, arguments):
     with pytest.raises(AppError, match=r"it must be a whole number|too much for one call"):
         client.predict({"center": "Rome"}, **arguments, api_name="/generate")

@@ -27,6 +27,13 @@ def test_a_stain_that_cannot_be_measured_is_said_so(running_app, tile):
     assert "as asked" not in html
 
 
+def test_what_the_tile_was_made_with_is_said_in_full(running_app, tile):
+    vocabulary = running_app.services.generation.vocabulary
+    assert "1 steps · guidance 2 · 128×128 px · checkpoint tiny@" in tile_details(vocabulary, tile)
+    chosen = tile_details(vocabulary, replace(tile, window_px=128, guidance_interval=(0.2, 0.85)))
+    assert "guidance 2 between noise levels 0.2 and 0.85 · 128×128 px in windows of 128 px" in chosen
+
+
 def test_before_and_after_stand_side_by_side(running_app):
     html = stain_table(running_app.services.generation.vocabulary, {"Before": (0.7, 0.3), "After": (1.7, 0.9)})
     assert html.index("Before") < html.index("After")

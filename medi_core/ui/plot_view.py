@@ -1,0 +1,71 @@
+"""A plotly figure that raises events: Gradio's own plot component has none. The one ui file that knows plotly.js.
+
+plotly.js comes from the installed plotly package and is served by this app: no network is needed, and the browser has
+the version that the figure was made for. It is loaded when the first figure comes into sight.
+"""
+
+from pathlib import Path
+
+import gradio as gr
+import plotly
+
+PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+_SCRIPT = """
+const source = %r;
+const target = () => element.querySelector('.medi-plot');
+const hasWebGL = (() => {
+    try { return !!document.createElement('canvas').getContext('webgl'); } catch { return false; }
+})();
+const library = () => window.mediPlotly ??= new Promise((resolve, reject) => {
+    const script = document.createElement('script');
+    script.src = (window.gradio_config?.root ?? '') + '/gradio_api/file=' + source;
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = () => { window.mediPlotly = undefined; reject(new Error('plotly.js could not be loaded')); };
+    document.head.append(script);
+});
+const wire = plot => {
+    // a click inside a finished lasso would otherwise clear it before its tile is shown
+    plot.on('plotly_click', event => trigger('click', {point: event.points[0].customdata}));
+    plot.on('plotly_selected', event => {
+        if (event) trigger('select', {points: event.points.map(point => point.customdata)});
+    });
+    new ResizeObserver(() => { if (plot.offsetParent) window.Plotly.Plots.resize(plot); }).observe(plot);
+    plot.dataset.wired = 'yes';
+};
+const draw = async () => {
+    if (!props.value) return;
+    const plot = target(), figure = JSON.parse(props.value);
+    if (!hasWebGL) figure.data.forEach(trace => { if (trace.type === 'scattergl') trace.type = 'scatter'; });
+    try {
+        const Plotly = await library();
+        const config = {displaylogo: false, responsive: true, scrollZoom: true,
+                        modeBarButtonsToAdd: ['lasso2d', 'select2d'], modeBarButtonsToRemove: ['autoScale2d']};
+        await Plotly.react(plot, figure.data, figure.layout, config);
+        if (!plot.dataset.wired) wire(plot);
+        plot.dataset.drawn = String(Number(plot.dataset.drawn ?? 0) + 1);
+    } catch (error) { plot.textContent = `The figure cannot be shown: ${error.message}`; }
+};
+watch('value', draw);
+draw();
+new IntersectionObserver((entries, observer) => {
+    if (!entries.some(entry => entry.isIntersecting)) return;
+    observer.disconnect();
+    trigger('focus', {dark: document.body.classList.contains('dark')});
+}).observe(element);
+"""
+
+
+def build_plot(label: str, elem_id: str, height_px: int) -> gr.HTML:
+    """A place for a figure; its value is the figure's JSON.
+
+    Events, with their data: `focus` {dark} once, when it first comes into sight; `click` {point} and
+    `select` {points}, the `customdata` of the points.
+    """
+    gr.set_static_paths([PLOTLY_JS])
+    return gr.HTML(
+        "",
+        html_template=f'<div class="medi-plot" role="img" aria-label="{label}" style="height: {height_px}px"></div>',
+        js_on_load=_SCRIPT % str(PLOTLY_JS),
+        elem_id=elem_id,
+        apply_default_css=False,
+    )

@@ -1,0 +1,17 @@
+"""The figure's library comes from this machine, and is the one the figure was made for."""
+
+import plotly
+import plotly.offline
+
+from medi_core.ui.plot_view import PLOTLY_JS, build_plot
+
+
+def test_plotly_js_is_the_file_of_the_installed_package():
+    assert PLOTLY_JS.read_text(encoding="utf-8") == plotly.offline.get_plotlyjs()
+
+
+def test_the_component_names_itself_to_a_screen_reader_and_asks_no_other_host():
+    plot = build_plot("A map", "some-plot", 300)
+    assert 'role="img" aria-label="A map"' in plot.html_template
+    assert str(PLOTLY_JS) in plot.js_on_load
+    assert "http" not in plot.js_on_load
