@@ -69,8 +69,8 @@ def _traces_of_values(
                 go.Scattergl(
                     **_points_of(points[chosen], value),
                     marker=_marker(origin, colours.get(value, POOLED_COLOUR), dark),
-                    text=[_readable(label) for label in labels[chosen]] if value == pooled else _readable(value),
-                    hovertemplate=f"%{{text}}<br>{origin}<br>%{{customdata}}<extra></extra>",
+                    text=[_readable(label) for label in labels[chosen]],  # one text for all shows as "-" in WebGL
+                    hovertemplate=f"%{{text}}<br>{origin}<extra></extra>",
                     name=f"{_readable(value)} ({counts[value]:,})",
                     legendgroup=value,
                     legendrank=order.index(value) + 1,
@@ -87,7 +87,7 @@ def _traces_of_numbers(points: pd.DataFrame, colour_by: str, dark: bool) -> list
         go.Scattergl(
             **_points_of(of_origin, "numbers"),
             marker=_marker(origin, of_origin[colour_by].to_numpy("float64"), dark) | {"coloraxis": "coloraxis"},
-            hovertemplate=f"%{{marker.color:.3g}}<br>{origin}<br>%{{customdata}}<extra></extra>",
+            hovertemplate=f"%{{marker.color:.3g}}<br>{origin}<extra></extra>",
             showlegend=False,
         )
         for origin in SYMBOLS

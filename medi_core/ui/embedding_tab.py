@@ -34,11 +34,13 @@ def build_embedding_tab(shared: Shared) -> None:
     # ---------------------------------------------------------------- widgets
     gr.HTML(f'<p class="medi-note">{INTRO}</p>', padding=False)
     with gr.Row(equal_height=False):
-        with gr.Column(scale=3, min_width=320):
+        with gr.Column(scale=7, min_width=320):
             colour_by = gr.Dropdown(columns, value="center", label="Colour by", elem_id="map-colour")
             status = gr.HTML("", padding=False, elem_id="map-status")
             plot = build_plot("Map of real and synthetic tiles", "map-plot", 620)
-        with gr.Column(scale=2, min_width=320):
+            counts = gr.HTML("", padding=False, elem_id="map-counts")
+            as_csv = gr.DownloadButton("Download selection (CSV)", size="sm", visible=False)
+        with gr.Column(scale=3, min_width=300):
             tile = gr.Image(
                 **{"label": "Tile", "show_label": False, "format": "png", "interactive": False, "height": 256},
                 buttons=["download", "fullscreen"],
@@ -48,8 +50,6 @@ def build_embedding_tab(shared: Shared) -> None:
             )
             facts = gr.HTML("Click a point to see its tile.", padding=False, elem_id="map-facts")
             neighbours = gr.HTML("", padding=False, elem_id="map-neighbours")
-            counts = gr.HTML("", padding=False, elem_id="map-counts")
-            as_csv = gr.DownloadButton("Download selection (CSV)", size="sm", visible=False)
     with gr.Accordion("Fit the map anew", open=False):
         with gr.Row():
             method = gr.Radio([("UMAP", "umap"), ("PCA, fast", "pca")], value="umap", label="Method")

@@ -62,7 +62,7 @@ def neighbours_html(details: PointDetails, image_of: Callable[[str], np.ndarray 
     titles = ("", "Distance", "Cancer type", "Center", "Patient")
     head = "".join(f'<th scope="col">{title}</th>' for title in titles)
     table = f'<table class="medi-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-    return f'<b>Nearest real tiles</b>{table}<p class="medi-note">{NEIGHBOUR_NOTE}</p>'
+    return f'<b>Nearest real tiles</b><div class="medi-scroll">{table}</div><p class="medi-note">{NEIGHBOUR_NOTE}</p>'
 
 
 def counts_html(counts: pd.DataFrame, by: str) -> str:
@@ -74,10 +74,9 @@ def counts_html(counts: pd.DataFrame, by: str) -> str:
         for _, row in counts.iterrows()
     )
     head = "".join(f'<th scope="col">{title}</th>' for title in (_label(by), "Real", "Synthetic", "Patients"))
-    return (
-        f"<b>Selected: {total['real']:,} real and {total['synthetic']:,} synthetic tiles</b>"
-        f'<table class="medi-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    )
+    table = f'<table class="medi-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    title = f"<b>Selected: {total['real']:,} real and {total['synthetic']:,} synthetic tiles</b>"
+    return f'{title}<div class="medi-scroll">{table}</div>'
 
 
 def _label(name: str) -> str:

@@ -280,8 +280,11 @@ def test_a_generated_tile_is_a_star_on_the_map(page):
     page.locator("#generate-button").click()
     _wait_for_text(page, "#generate-status", "Click one to look closely")
     _open_map(page)
-    stars = "() => document.querySelector('.medi-plot')._fullData.filter(t => t.marker?.symbol === 'star' && t.x[0])"
-    page.wait_for_function(f"() => ({stars})().length === 1", timeout=RUN_MS)
+    page.wait_for_function(
+        "() => document.querySelector('.medi-plot')._fullData"
+        ".filter(trace => trace.customdata && trace.marker.symbol === 'star').length === 1",
+        timeout=RUN_MS,
+    )
 
 
 def test_the_keyboard_alone_generates(page):
@@ -324,7 +327,8 @@ def _place_on_screen(page, origin: str) -> tuple[float, float]:
     script = """origin => {
         const plot = document.querySelector('.medi-plot'), axes = plot._fullLayout;
         const area = plot.querySelector('.nsewdrag').getBoundingClientRect();
-        const traces = plot._fullData.filter(t => t.visible === true && t.uid.endsWith(origin) && t.customdata?.length);
+        const symbol = {real: 'circle', synthetic: 'diamond', new: 'star'}[origin];
+        const traces = plot._fullData.filter(t => t.visible === true && t.marker.symbol === symbol && t.customdata);
         for (const trace of traces) for (let i = 0; i < trace.x.length; i++) {
             const x = axes.xaxis.d2p(trace.x[i]), y = axes.yaxis.d2p(trace.y[i]);
             if (x > 60 && y > 60 && x < area.width - 60 && y < area.height - 60) return [area.left + x, area.top + y];
