@@ -13,6 +13,9 @@ PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 _SCRIPT = """
 const source = %r;
 const target = () => element.querySelector('.medi-plot');
+const belowTheFigure = {  // on a phone a legend beside the figure would leave no room for it
+    orientation: 'h', x: 0, xanchor: 'left', y: -0.02, yanchor: 'top', maxheight: 200, font: {size: 10},
+};
 const hasWebGL = (() => {
     try { return !!document.createElement('canvas').getContext('webgl'); } catch { return false; }
 })();
@@ -35,6 +38,7 @@ const wire = plot => {
 const draw = async () => {
     if (!props.value) return;
     const plot = target(), figure = JSON.parse(props.value);
+    if (plot.clientWidth < 600) Object.assign(figure.layout.legend ??= {}, belowTheFigure);
     if (!hasWebGL) figure.data.forEach(trace => { if (trace.type === 'scattergl') trace.type = 'scatter'; });
     try {
         const Plotly = await library();
