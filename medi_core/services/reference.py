@@ -66,10 +66,10 @@ class ReferenceService:
             StorageError: the folder cannot be written; it is as it was.
         """
         manifest = read_manifest(manifest_path)
-        real = self._encode_real(manifest, on_progress)
         held_out = manifest[manifest["split"].isin(("val", "test"))].dropna(subset=["cancer_type", "center"])
         pairs = list(held_out[["cancer_type", "center"]].drop_duplicates().itertuples(index=False, name=None))
         entries = plan_bank(self._generation.vocabulary, pairs, bank)
+        real = self._encode_real(manifest, on_progress)
         work = self._folder.with_name(self._folder.name + WORK_SUFFIX)
         synthetic = make_bank(
             entries, self._generation, self._encoding, work, lambda *done: on_progress("Generating", *done)

@@ -58,7 +58,15 @@ def plan_bank(
 
     Args:
         held_out_pairs: (cancer type, center) of real tiles outside the training split.
+
+    Raises:
+        InvalidRequestError: the checkpoint is not conditioned on both.
     """
+    if missing := {"cancer_type", "center"} - set(vocabulary.attributes):
+        raise InvalidRequestError(
+            f"a reference set is made of (cancer type, center) pairs, but this checkpoint is not conditioned on "
+            f"{' and '.join(sorted(missing))}; it knows: {', '.join(vocabulary.attributes)}"
+        )
     seen = vocabulary.pairs_by_support()
     unseen = [pair for pair in _crossings(vocabulary, held_out_pairs, config) if pair not in seen]
     wanted: list[tuple[MetadataRecord, str, int]] = []

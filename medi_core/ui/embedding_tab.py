@@ -28,14 +28,15 @@ INTRO = (
 def build_embedding_tab(shared: Shared) -> None:
     """Widgets, handlers, wiring of the map."""
     service = shared.services.embedding
-    columns = [(ATTRIBUTE[name].label, name) for name in shared.services.checkpoint.vocabulary.attributes]
-    columns += list(OTHER_COLUMNS)
+    attributes = shared.services.checkpoint.vocabulary.attributes
+    columns = [*((ATTRIBUTE[name].label, name) for name in attributes), *OTHER_COLUMNS]
+    initial = "center" if "center" in attributes else columns[0][1]
 
     # ---------------------------------------------------------------- widgets
     gr.HTML(f'<p class="medi-note">{INTRO}</p>', padding=False)
     with gr.Row(equal_height=False):
         with gr.Column(scale=7, min_width=320):
-            colour_by = gr.Dropdown(columns, value="center", label="Colour by", elem_id="map-colour")
+            colour_by = gr.Dropdown(columns, value=initial, label="Colour by", elem_id="map-colour")
             status = gr.HTML("", padding=False, elem_id="map-status")
             plot = build_plot("Map of real and synthetic tiles", "map-plot", 620)
             counts = gr.HTML("", padding=False, elem_id="map-counts")

@@ -8,6 +8,7 @@ import pytest
 
 from medi_core.data.feature_cache import tile_digest
 from medi_core.errors import InvalidRequestError
+from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.services.generation import request_from
 from medi_core.services.synthetic_bank import BankConfig, make_bank, plan_bank
 from tests.services.test_encoding import CountingEncoder
@@ -33,6 +34,11 @@ def test_crossings_of_well_supported_centers_and_types_are_never_seen(toy_vocabu
     never = {(e.record.cancer_type, e.record.center) for e in entries if e.group == "never seen"}
     assert never == {("Breast_invasive_carcinoma", "Rome"), ("Lung_adenocarcinoma", "Paris")}
     assert not never & set(toy_vocabulary.pairs_by_support())
+
+
+def test_a_checkpoint_that_knows_no_center_is_refused_with_what_it_knows():
+    with pytest.raises(InvalidRequestError, match="not conditioned on center; it knows: cancer_type, eosin"):
+        plan_bank(Vocabulary({"cancer_type": ("a", "b"), "eosin": ("1", "2")}), [], BankConfig())
 
 
 def test_a_number_of_tiles_below_one_is_refused():
