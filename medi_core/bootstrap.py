@@ -1,6 +1,7 @@
 """`build_services(settings)`: the one place that wires objects together."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from medi_core.checkpoints import Checkpoint, load_checkpoint
@@ -47,7 +48,10 @@ def build_services(settings: Settings) -> Services:
     )
     generation = GenerationService(checkpoint, CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH)
     welcome = WelcomeService(generation, settings.assets_dir / "welcome")
-    encoding = EncodingService(str(device), settings.cache_dir / "features", settings.encoder)
+    # ZeroGPU lends its card for a call of the generator only
+    encoding = EncodingService(
+        "cpu" if find_spec("spaces") else str(device), settings.cache_dir / "features", settings.encoder
+    )
     reference = ReferenceService(generation, encoding, settings.assets_dir / "reference")
     attached = AttachedTiles()
     if settings.tiles:

@@ -98,21 +98,24 @@ def read_reference(folder: Path) -> ReferenceSet:
     """
     folder = present_folder(folder)
     if not (folder / FACTS_NAME).is_file():
-        raise ReferenceSetError(f"there is no reference set in {folder}; {REBUILD}")
+        raise ReferenceSetError(f"there is no reference set in {folder.name}/; {REBUILD}")
     try:
         facts = json.loads((folder / FACTS_NAME).read_text(encoding="utf-8"))
         frame = pd.concat([pd.read_parquet(p) for p in sorted(folder.glob("tiles-*.parquet"))], ignore_index=True)
         features = np.frombuffer(b"".join(frame.pop("features")), "<f2").reshape(len(frame), facts["dim"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ReferenceSetError(f"the reference set in {folder} is damaged ({error}); {REBUILD}") from error
+        raise ReferenceSetError(f"the reference set in {folder.name}/ is damaged ({error}); {REBUILD}") from error
     if len(frame) != facts.get("tiles"):
         raise ReferenceSetError(
-            f"the reference set in {folder} is incomplete: {len(frame):,} of {facts.get('tiles'):,} tiles; {REBUILD}"
+            f"the reference set in {folder.name}/ is incomplete: {len(frame):,} of {facts.get('tiles'):,} tiles; "
+            + REBUILD
         )
     features = features.astype(np.float32)
     if not np.isfinite(features).all():
         bad = int((~np.isfinite(features).all(axis=1)).sum())
-        raise ReferenceSetError(f"{bad} tiles of the reference set in {folder} have no finite features; {REBUILD}")
+        raise ReferenceSetError(
+            f"{bad} tiles of the reference set in {folder.name}/ have no finite features; {REBUILD}"
+        )
     return ReferenceSet(frame, features, facts)
 
 
@@ -126,5 +129,6 @@ def require_match(reference: ReferenceSet, checkpoint_id: str, encoder: str) -> 
         if reference.facts.get(what) != loaded:
             raise ReferenceSetError(
                 f"the reference set belongs to the {what} {reference.facts.get(what)}, but {loaded} is loaded; "
-                f"load that one, or {REBUILD}"
+                f"load that one, or {REBUILD} with --checkpoint and --encoder of what is loaded (into another "
+                "MEDI_ASSETS_DIR, to keep this one)"
             )

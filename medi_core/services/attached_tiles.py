@@ -12,6 +12,7 @@ import pandas as pd
 from medi_core.data.feature_cache import tile_digest
 from medi_core.data.manifest import read_manifest
 from medi_core.data.tile_dataset import read_grid_tile, read_image
+from medi_core.errors import ManifestError
 
 Place = tuple[str, float | None, float | None]
 """Name of the image, x, y; `None` for an image that is a tile itself."""
@@ -45,7 +46,10 @@ class AttachedTiles:
             tile: row of a reference set.
         """
         for row in self._rows.get(_place(tile["image"], tile), ()):
-            pixels = read_grid_tile(row, read_image(row["path"]))
+            try:
+                pixels = read_grid_tile(row, read_image(row["path"]))
+            except ManifestError:  # moved or damaged since: as good as not attached
+                continue
             if tile_digest(pixels) == tile["id"]:
                 return pixels
         return None

@@ -12,7 +12,7 @@ import pandas as pd
 
 from medi_core.data.reference_set import ReferenceSet
 from medi_core.errors import InvalidRequestError
-from medi_core.metadata.schema import ATTRIBUTES
+from medi_core.metadata.schema import ATTRIBUTE, ATTRIBUTES
 from medi_core.projection import ProjectionConfig, fit_projection, nearest, place_by_neighbours
 from medi_core.services.attached_tiles import AttachedTiles
 from medi_core.services.encoding import EncodingService
@@ -22,6 +22,8 @@ from medi_core.services.reference import ReferenceService
 
 NEW = "new:"
 NUM_NEIGHBOURS = 5
+NUM_RANGES = 5
+"""A selection is counted by so many ranges of a number."""
 FACT_COLUMNS = ("origin", "group", *(attribute.name for attribute in ATTRIBUTES), "dataset", "split")
 
 
@@ -72,8 +74,7 @@ class EmbeddingService:
         places = reference.tiles[["map_x", "map_y"]].to_numpy() if coordinates is None else coordinates
         features = self._encoding.features_of([tile.image for tile in tiles])
         where = place_by_neighbours(features, reference.features, places, NUM_NEIGHBOURS)
-        measured = [{"id": NEW + t.id, "hematoxylin": t.hematoxylin, "eosin": t.eosin} for t in tiles]
-        rows = [tile.record.to_dict() | facts for tile, facts in zip(tiles, measured, strict=True)]
+        rows = [{"id": NEW + tile.id} | _facts_of(tile) for tile in tiles]
         frame = pd.DataFrame(rows).reindex(columns=["id", *FACT_COLUMNS])
         frame["origin"] = frame["group"] = "new"
         frame["x"], frame["y"] = where.T
@@ -121,7 +122,7 @@ class EmbeddingService:
             if tile is None:
                 raise InvalidRequestError("this tile is no longer in memory: generate it again with the same seed")
             features = self._encoding.features_of([tile.image])[0]
-            facts = {"origin": "new", "seed": tile.seed, **tile.record.to_dict()}
+            facts = {"origin": "new"} | {k: v for k, v in _facts_of(tile).items() if pd.notna(v)} | {"seed": tile.seed}
             return PointDetails(point_id, facts, tile.image, tile, self._neighbours(reference, features, None))
         row = self._row(reference, point_id)
         tile = reference.tiles.iloc[row]
@@ -142,7 +143,10 @@ class EmbeddingService:
         if by not in FACT_COLUMNS:
             raise InvalidRequestError(f"count by {by!r}: it must be one of {', '.join(FACT_COLUMNS)}")
         chosen = self.selection(point_ids)
-        value = chosen[by].astype(object).where(chosen[by].notna(), "not recorded")
+        column = chosen[by]
+        if pd.api.types.is_numeric_dtype(column) and column.nunique() > NUM_RANGES:  # else one row a tile
+            column = pd.cut(column, NUM_RANGES, precision=2).astype(object).map(str, na_action="ignore")
+        value = column.astype(object).where(column.notna(), "not recorded")
         table = pd.crosstab(value, chosen["origin"]).reindex(columns=["real", "synthetic"], fill_value=0)
         table["patients"] = chosen["patient_id"].groupby(value).nunique()
         table.index.name = "value"
@@ -155,7 +159,7 @@ class EmbeddingService:
             InvalidRequestError: nothing is selected.
         """
         reference = self._reference.load()
-        rows = [self._row(reference, point_id) for point_id in point_ids if not point_id.startswith(NEW)]
+        rows = [self._row(reference, point_id) for point_id in dict.fromkeys(point_ids) if not point_id.startswith(NEW)]
         if not rows:
             raise InvalidRequestError(
                 "no tile of the reference set is selected: draw a lasso or a box around some points"
@@ -176,3 +180,9 @@ class EmbeddingService:
         table.insert(0, "id", [str(row) for row in rows])
         table.insert(1, "distance", distances[0])
         return table.reset_index(drop=True)
+
+
+def _facts_of(tile: GeneratedTile) -> dict[str, object]:
+    """What a new tile shares with the reference set: names asked for, stains measured; a bin is no number."""
+    asked = {name: value for name, value in tile.record.to_dict().items() if ATTRIBUTE[name].kind == "categorical"}
+    return asked | {"hematoxylin": tile.hematoxylin, "eosin": tile.eosin}

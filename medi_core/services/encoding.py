@@ -2,12 +2,14 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from medi_core.data.feature_cache import FeatureCache, tile_digest
-from medi_core.models.encoder_catalogue import DEFAULT_ENCODER
+from medi_core.errors import InvalidRequestError, StorageError
+from medi_core.models.encoder_catalogue import DEFAULT_ENCODER, ENCODERS
 from medi_core.models.tile_encoder import ENCODE_BATCH, TileEncoder
 
 SAVE_EVERY_TILES = 2048
@@ -20,9 +22,14 @@ class EncodingService:
         device: where it runs.
         cache_dir: holds a folder an encoder; `None` keeps features in memory only.
         name: a key of `ENCODERS`.
+
+    Raises:
+        InvalidRequestError: no such encoder.
     """
 
     def __init__(self, device: str = "cpu", cache_dir: Path | None = None, name: str = DEFAULT_ENCODER) -> None:
+        if name not in ENCODERS:  # now, not at the first tile
+            raise InvalidRequestError(f"encoder {name!r} is unknown; known: {', '.join(ENCODERS)}")
         self.name, self._device, self._cache_dir = name, device, cache_dir
         self._lock = threading.RLock()
         self._encoder: TileEncoder | None = None
@@ -62,10 +69,10 @@ class EncodingService:
                         cache.add(digest, row)
                     done, since_save = done + len(batch), since_save + len(batch)
                     if since_save >= SAVE_EVERY_TILES:
-                        cache.save()
+                        _save(cache)
                         since_save = 0
             finally:
-                cache.save()
+                _save(cache)
             on_progress(len(tiles), len(tiles))
             return np.stack([cache.get(d) for d in digests]) if digests else np.empty((0, encoder.dim), np.float32)
 
@@ -76,6 +83,12 @@ class EncodingService:
                 folder = self._cache_dir / encoder.name if self._cache_dir else None
                 self._cache, self._encoder = FeatureCache(folder, encoder.dim), encoder
             return self._encoder, self._cache
+
+
+def _save(cache: FeatureCache) -> None:
+    """A cache that cannot be written costs time later, and nothing now: everything in it can be made again."""
+    with suppress(StorageError):
+        cache.save()
 
 
 def _batches_of_one_shape(tiles: list[tuple[np.ndarray, str]]) -> list[list[tuple[np.ndarray, str]]]:

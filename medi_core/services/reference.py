@@ -14,7 +14,7 @@ from medi_core.data.grid_tiles import iterate_grid_tiles
 from medi_core.data.manifest import read_manifest
 from medi_core.data.reference_set import COLUMNS, ReferenceSet, read_reference, require_match, write_reference
 from medi_core.data.tile_dataset import STAINS
-from medi_core.errors import TooFewTilesError
+from medi_core.errors import ManifestError, TooFewTilesError
 from medi_core.metrics.robustness import robustness_index
 from medi_core.projection import ProjectionConfig, fit_projection
 from medi_core.services.encoding import EncodingService
@@ -66,6 +66,11 @@ class ReferenceService:
             StorageError: the folder cannot be written; it is as it was.
         """
         manifest = read_manifest(manifest_path)
+        if num_synthetic := int((manifest["origin"] == "synthetic").sum()):
+            raise ManifestError(
+                f"{num_synthetic} rows of {manifest_path.name} have origin 'synthetic': a reference set is made from "
+                "real tiles; leave these rows out"
+            )
         held_out = manifest[manifest["split"].isin(("val", "test"))].dropna(subset=["cancer_type", "center"])
         pairs = list(held_out[["cancer_type", "center"]].drop_duplicates().itertuples(index=False, name=None))
         entries = plan_bank(self._generation.vocabulary, pairs, bank)

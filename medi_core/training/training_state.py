@@ -68,8 +68,9 @@ def load_state(training: DiffusionTraining, folder: Path) -> float:
     folder = present_folder(folder)
     try:
         progress = json.loads((folder / "progress.json").read_text())
-        first_step, initial_checkpoint = progress["first_step"], progress["initial_checkpoint"]
         step, tiles_seen, ema_step, minutes = (progress[key] for key in ("step", "tiles_seen", "ema_step", "minutes"))
+        # absent in states of before there were warm starts
+        first_step, initial_checkpoint = progress.get("first_step", 0), progress.get("initial_checkpoint")
         tensors = load_file(folder / "state.safetensors")
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(

@@ -21,12 +21,19 @@ def warm_start(training: DiffusionTraining, folder: Path) -> float:
     checkpoint stopped, as long as seed and global batch are the same.
 
     Raises:
-        CheckpointError: not a checkpoint, or one of another network or vocabulary.
+        CheckpointError: not a checkpoint, one of another network or vocabulary, or one already at the last step.
     """
     checkpoint = load_checkpoint(str(folder), folder.parent, torch.device("cpu"), torch.float32)
     advice = "start from a checkpoint of the same attributes, values and widths, or without one"
     if difference := _vocabulary_difference(checkpoint.vocabulary, training.dataset.vocabulary):
         raise CheckpointError(f"{checkpoint.id} cannot be trained on with this manifest: {difference}; {advice}")
+    record = checkpoint.training_config
+    step, num_steps = record.get("step", 0), training.config.num_steps
+    if step >= num_steps:
+        raise CheckpointError(
+            f"{checkpoint.id} is at step {step:,} and num_steps, counted from its beginning, is {num_steps:,}: "
+            "nothing is left to train; give a larger --num-steps"
+        )
     source = TrainingModel(checkpoint.pipeline.metadata_embedder, checkpoint.pipeline.denoiser)
     try:
         training.model.load_state_dict(source.state_dict())
@@ -36,8 +43,7 @@ def warm_start(training: DiffusionTraining, folder: Path) -> float:
     with torch.no_grad():
         for parameter, shadow in zip(training.model.parameters(), training.ema.shadow_params, strict=True):
             shadow.copy_(parameter)
-    record = checkpoint.training_config
-    training.step = training.first_step = training.ema.optimization_step = record.get("step", 0)
+    training.step = training.first_step = training.ema.optimization_step = step
     training.tiles_seen, training.initial_checkpoint = record.get("tiles_seen", 0), checkpoint.id
     return record.get("minutes", 0.0)
 

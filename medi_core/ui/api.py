@@ -53,8 +53,6 @@ def build_api(shared: Shared) -> None:
         for name, value, most in (("num", num, MAX_API_TILES), ("seed", seed, MAX_SEED)):
             if not isinstance(value, int) or value > most:
                 raise InvalidRequestError(f"{name} = {value!r}: it must be a whole number, at most {most:,}")
-        if num * steps * side_px**2 * (1 if window_px is None else WINDOW_WORK) > MAX_API_WORK:
-            raise InvalidRequestError("too much for one call: ask for fewer or smaller tiles, or fewer steps")
         seeds = tuple(range(seed, seed + num))
         request = GenerationRequest(
             _record(metadata),
@@ -65,6 +63,9 @@ def build_api(shared: Shared) -> None:
             window_px=window_px,
             guidance_interval=tuple(guidance_interval) if isinstance(guidance_interval, list) else guidance_interval,
         )
+        # after the request has checked that these are numbers: a text times a million is a long text
+        if num * steps * side_px**2 * (1 if window_px is None else WINDOW_WORK) > MAX_API_WORK:
+            raise InvalidRequestError("too much for one call: ask for fewer or smaller tiles, or fewer steps")
         return [_answer(tile) for tile in service.generate(request)]
 
     @reported

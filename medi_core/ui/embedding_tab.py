@@ -72,7 +72,7 @@ def build_embedding_tab(shared: Shared) -> None:
     @reported
     def on_sight(by: str, coordinates, tile_ids: list[str], event: gr.EventData):
         try:
-            return figure_of(by, event.dark, coordinates, tile_ids), event.dark, service.describe()
+            return figure_of(by, event.dark, coordinates, tile_ids), event.dark, escape(service.describe())
         except ReferenceSetError as error:  # there is nothing to draw: the place of the map says why
             return gr.skip(), None, f'<p role="alert">{escape(str(error))}</p>'
 

@@ -23,6 +23,8 @@ LABELS = {
     "slide": "Slide",
     "seed": "Seed",
 }
+NAMED = {*ATTRIBUTE, "origin", "group", "split"}
+"""Columns of values with underscores for spaces; in all others an underscore means itself."""
 NEIGHBOUR_NOTE = "Distance in the features, not on the map."
 
 
@@ -33,7 +35,7 @@ def facts_html(details: PointDetails) -> str:
     if place and "image" in facts:
         facts["image"] = f"{facts['image']} at {place} px"
     rows = "".join(
-        f'<tr><th scope="row">{escape(_label(name))}</th><td>{escape(_text(value))}</td></tr>'
+        f'<tr><th scope="row">{escape(_label(name))}</th><td>{escape(_text(value, name in NAMED))}</td></tr>'
         for name, value in facts.items()
     )
     missing = ""
@@ -57,7 +59,10 @@ def neighbours_html(details: PointDetails, image_of: Callable[[str], np.ndarray 
         alt = f"Real tile: {_text(row['cancer_type'])}, {_text(row['center'])}"
         uri = "" if image is None else data_uri(encode_image(image))
         shown = f'<img src="{uri}" alt="{escape(alt)}" width="64">' if uri else ""
-        cells = [f"{row['distance']:.2f}", *(_text(row[name]) for name in ("cancer_type", "center", "patient_id"))]
+        cells = [
+            f"{row['distance']:.2f}",
+            *(_text(row[name], name in NAMED) for name in ("cancer_type", "center", "patient_id")),
+        ]
         rows += f"<tr><td>{shown}</td>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
     titles = ("", "Distance", "Cancer type", "Center", "Patient")
     head = "".join(f'<th scope="col">{title}</th>' for title in titles)
@@ -83,9 +88,10 @@ def _label(name: str) -> str:
     return ATTRIBUTE[name].label if name in ATTRIBUTE else LABELS.get(name, display_name(name).capitalize())
 
 
-def _text(value: object) -> str:
+def _text(value: object, is_name: bool = True) -> str:
+    """Readable; an identifier stays as it is at its source."""
     if value is None or value != value:  # NaN
         return "not recorded"
     if isinstance(value, float):
         return f"{value:.2f}" if value % 1 else f"{value:.0f}"
-    return display_name(str(value))
+    return display_name(str(value)) if is_name else str(value)

@@ -89,6 +89,20 @@ def test_a_selection_is_counted_by_subgroup_with_patients(service):
     assert table[["real", "synthetic"]].sum().tolist() == [3, 1]
 
 
+def test_a_number_is_counted_by_ranges(service):
+    table = service.counts([*map(str, range(24)), "3"], "eosin")
+    assert len(table) <= 5
+    assert table["real"].sum() == 24, "a point counts once"
+
+
+def test_a_new_tile_shows_measured_stains_not_the_bins_asked_for(service, referenced):
+    record = MetadataRecord(cancer_type="Lung_adenocarcinoma", eosin="5")
+    (tile,) = referenced.generation.generate(GenerationRequest(record, (3,)))
+    facts = service.details(f"new:{tile.id}").facts
+    assert facts.get("eosin") != "5"
+    assert np.isclose(facts.get("eosin", np.nan), tile.eosin, equal_nan=True)
+
+
 def test_an_empty_selection_or_an_unknown_point_is_explained(service):
     for nothing in ([], ["new:1"]):
         with pytest.raises(InvalidRequestError, match="no tile of the reference set is selected"):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from medi_core.errors import InvalidRequestError
 from medi_core.models.tile_encoder import TileEncoder
 from medi_core.services import encoding
 from medi_core.services.encoding import EncodingService
@@ -37,22 +38,22 @@ def tiles_of(*seeds: int, side_px: int = 32) -> list[np.ndarray]:
 
 
 def test_a_tile_is_encoded_once_and_found_again_by_another_process(counted, tmp_path):
-    service = EncodingService("cpu", tmp_path, "any")
+    service = EncodingService("cpu", tmp_path)
     first = service.features_of(tiles_of(1, 2, 1))
     assert np.array_equal(first[0], first[2])
     second = service.features_of([*tiles_of(3), *tiles_of(1)])
     assert np.array_equal(second[1], first[0])
     assert counted[0].num_encoded == 3
-    again = EncodingService("cpu", tmp_path, "any").features_of(tiles_of(2, 3))
+    again = EncodingService("cpu", tmp_path).features_of(tiles_of(2, 3))
     assert counted[1].num_encoded == 0
     assert np.array_equal(again, np.stack([first[1], second[0]]))
 
 
 def test_sizes_may_differ_and_the_order_is_kept(counted):
     tiles = [*tiles_of(1), *tiles_of(2, side_px=64), *tiles_of(3)]
-    features = EncodingService("cpu", None, "any").features_of(tiles)
+    features = EncodingService("cpu", None).features_of(tiles)
     assert np.allclose(features, [tile.mean(axis=(0, 1)) for tile in tiles])
-    assert EncodingService("cpu", None, "any").features_of([]).shape == (0, 3)
+    assert EncodingService("cpu", None).features_of([]).shape == (0, 3)
 
 
 def test_progress_is_told_and_a_cancel_keeps_what_was_done(counted, monkeypatch, tmp_path):
@@ -65,10 +66,22 @@ def test_progress_is_told_and_a_cancel_keeps_what_was_done(counted, monkeypatch,
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        EncodingService("cpu", tmp_path, "any").features_of(tiles_of(1, 2, 3, 4, 5), on_progress)
+        EncodingService("cpu", tmp_path).features_of(tiles_of(1, 2, 3, 4, 5), on_progress)
     assert told == [(0, 5), (2, 5)]
-    EncodingService("cpu", tmp_path, "any").features_of(tiles_of(1, 2, 3, 4, 5))
+    EncodingService("cpu", tmp_path).features_of(tiles_of(1, 2, 3, 4, 5))
     assert [encoder.num_encoded for encoder in counted] == [2, 3]
+
+
+def test_a_folder_that_cannot_be_written_does_not_stop_the_work(counted, tmp_path):
+    (tmp_path / "file").write_text("")
+    service = EncodingService("cpu", tmp_path / "file")
+    assert service.features_of(tiles_of(1, 2)).shape == (2, 3)
+    assert service.features_of(tiles_of(2)).shape == (1, 3)
+
+
+def test_an_unknown_encoder_is_refused_at_the_start():
+    with pytest.raises(InvalidRequestError, match="'typo' is unknown; known: efficientnet-lite0"):
+        EncodingService(name="typo")
 
 
 def test_the_default_encoder_gives_the_features_of_the_model():

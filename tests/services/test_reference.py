@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from medi_core.data.feature_cache import tile_digest
@@ -74,6 +75,14 @@ def test_the_reference_set_of_another_checkpoint_is_refused_by_name(referenced):
     service = ReferenceService(generation, referenced.encoding, referenced.settings.assets_dir / "reference")
     with pytest.raises(ReferenceSetError, match=r"checkpoint tiny@\w+, but tiny@000000000000 is loaded"):
         service.load()
+
+
+def test_synthetic_rows_never_become_real(tiny_services, toy_manifest, cheap_encoder):
+    frame = pd.read_csv(toy_manifest)
+    frame["origin"] = ["synthetic", *["real"] * (len(frame) - 1)]
+    frame.to_csv(toy_manifest, index=False)
+    with pytest.raises(ManifestError, match=r"1 rows of manifest\.csv have origin 'synthetic'"):
+        tiny_services.reference.build(toy_manifest, BANK, MAP)
 
 
 def test_missing_images_end_the_build_and_nothing_is_written(tiny_services, toy_manifest, cheap_encoder):

@@ -22,7 +22,7 @@ def trained(toy_manifest, tmp_path, tiny_config):
 
 
 def test_weights_average_and_counts_are_taken_over(start, trained):
-    training = start(seed=5)
+    training = start(seed=5, num_steps=9)
     minutes = warm_start(training, trained)
     checkpoint = load_checkpoint(str(trained), trained.parent, torch.device("cpu"), torch.float32)
     expected = {f"denoiser.{k}": v for k, v in checkpoint.pipeline.denoiser.state_dict().items()}
@@ -61,7 +61,7 @@ def test_a_warm_start_warms_up_goes_on_and_says_where_it_came_from(toy_manifest,
 
 def test_another_network_or_vocabulary_is_refused(start, trained, toy_manifest, tiny_config):
     with pytest.raises(CheckpointError, match=r"checkpoint@\w+ is another network: size mismatch.*same attributes"):
-        warm_start(start(head_channels=8), trained)
+        warm_start(start(head_channels=8, num_steps=9), trained)
     manifest = read_manifest(toy_manifest)
     manifest["center"] = manifest["center"].replace("Rome", "Roma")
     with pytest.raises(CheckpointError, match=r"center: 1 values are not in it \(Rome\), 1 are new \(Roma\)"):
@@ -74,6 +74,11 @@ def test_another_network_or_vocabulary_is_refused(start, trained, toy_manifest, 
     manifest["eosin"] = [0.1 * i for i in range(len(manifest))]
     with pytest.raises(CheckpointError, match=r"bin edges of eosin \(.*\), here \("):
         warm_start(start(load_dataset(manifest, "train", tiny_config)), trained)
+
+
+def test_a_checkpoint_that_is_already_at_the_last_step_is_refused(start, trained):
+    with pytest.raises(CheckpointError, match=r"is at step 4 and num_steps, .*, is 4: nothing is left to train"):
+        warm_start(start(num_steps=4), trained)
 
 
 def test_what_is_no_checkpoint_is_refused(start, tmp_path):
