@@ -41,9 +41,10 @@ COLUMNS = (
     "map_x",
     "map_y",
 )
-"""`id`: content hash of the pixels. `group`: real, or for a synthetic tile class only or the status of its pair (seen,
-rare, never seen). `image`: the file's name at its source. `requested`: provenance of a synthetic tile, JSON. `map_x`,
-`map_y`: place in the shipped map. Stains are measured; the other metadata of a synthetic tile are those asked for."""
+"""`id`: content hash of the pixels. `group`: real, or for a synthetic tile the status of its pair (seen, rare, never
+seen), class only or attribute sweep. `image`: the file's name at its source. `requested`: provenance of a synthetic
+tile, JSON. `map_x`, `map_y`: place in the shipped map. Stains are measured; the other metadata of a synthetic tile are
+those asked for."""
 
 
 @dataclass(frozen=True)

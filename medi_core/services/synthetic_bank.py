@@ -15,9 +15,11 @@ from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary, pair_key
 from medi_core.services.encoding import EncodingService
 from medi_core.services.generated_tile import GeneratedTile
-from medi_core.services.generation import GenerationRequest, GenerationService
+from medi_core.services.generation import DEFAULT_GUIDANCE, DEFAULT_STEPS, GenerationRequest, GenerationService
 
 CLASS_ONLY = "class only"
+ATTRIBUTE_SWEEP = "attribute sweep"
+SWEPT = ("hematoxylin", "eosin", "preparation")
 MAX_TILES_A_PAIR = 1000
 
 
@@ -31,6 +33,8 @@ class BankConfig:
     """Never-seen pairs: so many best supported centers …"""
     crossed_types: int = 4
     """… with so many best supported cancer types, besides the pairs that occur in held-out real tiles only."""
+    swept_types: int = 4
+    """Best supported cancer types to ask for with each stain bin and preparation: a quarter of `tiles_a_pair` each."""
     first_seed: int = 10_000
     """Tile i of the bank has seed `first_seed` + i."""
 
@@ -47,14 +51,16 @@ class BankEntry:
 
     record: MetadataRecord
     group: str
-    """`seen`, `rare`, `never seen` or `class only`."""
+    """`seen`, `rare`, `never seen`, `class only` or `attribute sweep`."""
     seeds: tuple[int, ...]
 
 
 def plan_bank(
     vocabulary: Vocabulary, held_out_pairs: list[tuple[str, str]], config: BankConfig
 ) -> tuple[BankEntry, ...]:
-    """Every pair with support, never-seen pairs, and as many tiles of each cancer type with the center left open.
+    """Every pair with support, never-seen pairs, as many tiles of each type with the center left open, and sweeps.
+
+    A sweep asks for a cancer type and one value of one other attribute, so that what is got is owed to that value.
 
     Args:
         held_out_pairs: (cancer type, center) of real tiles outside the training split.
@@ -74,10 +80,11 @@ def plan_bank(
     for cancer_type, center in [*seen, *unseen]:
         record = MetadataRecord(cancer_type=cancer_type, center=center)
         status = vocabulary.support_of(record).status if (cancer_type, center) in seen else "never seen"
-        num = max(1, config.tiles_a_pair // 4) if status == "rare" else config.tiles_a_pair
+        num = _quarter(config) if status == "rare" else config.tiles_a_pair
         wanted.append((record, status, num))
         of_type[cancer_type] = of_type.get(cancer_type, 0) + num
     wanted += [(MetadataRecord(cancer_type=name), CLASS_ONLY, num) for name, num in of_type.items()]
+    wanted += [(record, ATTRIBUTE_SWEEP, _quarter(config)) for record in _sweeps(vocabulary, config)]
     entries, seed = [], config.first_seed
     for record, group, num in wanted:
         entries.append(BankEntry(record, group, tuple(range(seed, seed + num))))
@@ -117,6 +124,8 @@ def _finished_or_made(
         "encoder": encoding.name,
         "condition": entry.record.to_dict(),
         "group": entry.group,
+        "steps": DEFAULT_STEPS,
+        "guidance": DEFAULT_GUIDANCE,
     }
     try:
         finished = read_reference(folder)
@@ -149,15 +158,29 @@ def _crossings(
     vocabulary: Vocabulary, held_out_pairs: list[tuple[str, str]], config: BankConfig
 ) -> list[tuple[str, str]]:
     """Candidates for never-seen pairs, both values known to the checkpoint, in a fixed order."""
-
-    def best(name: str, num: int) -> list[str]:
-        support = vocabulary.support.get(name, {})
-        return sorted(support, key=lambda v: (-support[v].num_patients, -support[v].num_tiles, v))[:num]
-
     known = {pair for pair in held_out_pairs if _is_known(vocabulary, pair)}
-    centers, types = best("center", config.crossed_centers), best("cancer_type", config.crossed_types)
+    centers = _best_supported(vocabulary, "center", config.crossed_centers)
+    types = _best_supported(vocabulary, "cancer_type", config.crossed_types)
     crossed = [(cancer_type, center) for cancer_type in types for center in centers]
     return list(dict.fromkeys([*sorted(known, key=lambda pair: pair_key(*pair)), *crossed]))
+
+
+def _sweeps(vocabulary: Vocabulary, config: BankConfig) -> list[MetadataRecord]:
+    return [
+        MetadataRecord(cancer_type=cancer_type, **{name: value})
+        for cancer_type in _best_supported(vocabulary, "cancer_type", config.swept_types)
+        for name in SWEPT
+        for value in vocabulary.values.get(name, ())
+    ]
+
+
+def _best_supported(vocabulary: Vocabulary, name: str, num: int) -> list[str]:
+    support = vocabulary.support.get(name, {})
+    return sorted(support, key=lambda v: (-support[v].num_patients, -support[v].num_tiles, v))[:num]
+
+
+def _quarter(config: BankConfig) -> int:
+    return max(1, config.tiles_a_pair // 4)
 
 
 def _is_known(vocabulary: Vocabulary, pair: tuple[str, str]) -> bool:

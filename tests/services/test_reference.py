@@ -41,7 +41,7 @@ def test_the_bank_says_which_checkpoint_and_seed_made_it(referenced):
         provenance = json.loads(row["requested"])
         assert (provenance["checkpoint"], provenance["seed"]) == (referenced.checkpoint.id, row["seed"])
     groups = set(reference.synthetic.tiles["group"])
-    assert groups == {"seen", "rare", "never seen", "class only"}
+    assert groups == {"seen", "rare", "never seen", "class only", "attribute sweep"}
     assert reference.tiles[["map_x", "map_y"]].notna().all(axis=None)
 
 

@@ -18,7 +18,8 @@ HELD_OUT = [("Lung_adenocarcinoma", "Paris"), ("Lung_adenocarcinoma", "Atlantis"
 
 def test_every_pair_is_there_with_as_many_tiles_of_its_type_without_a_center(toy_vocabulary):
     entries = plan_bank(toy_vocabulary, HELD_OUT, BankConfig(tiles_a_pair=8, crossed_centers=1, crossed_types=2))
-    of = {(e.record.cancer_type, e.record.center): (e.group, len(e.seeds)) for e in entries}
+    pairs = [e for e in entries if e.group != "attribute sweep"]
+    of = {(e.record.cancer_type, e.record.center): (e.group, len(e.seeds)) for e in pairs}
     assert of["Breast_invasive_carcinoma", "Lyon"] == ("seen", 8)
     assert of["Lung_adenocarcinoma", "Lyon"] == ("rare", 2)
     assert of["Lung_adenocarcinoma", "Paris"] == ("never seen", 8)  # in held-out tiles only
@@ -70,3 +71,14 @@ def test_a_bank_that_was_stopped_goes_on_and_every_tile_can_be_made_again(tiny_s
         (tile,) = generation.generate(request_from(json.loads(row["requested"])))
         assert tile_digest(tile.image) == row["id"]
         assert np.isclose(tile.eosin, row["eosin"], equal_nan=True)
+
+
+def test_a_sweep_asks_for_every_value_of_one_attribute_with_the_best_supported_types(toy_vocabulary):
+    entries = plan_bank(toy_vocabulary, [], BankConfig(tiles_a_pair=8, swept_types=1))
+    sweeps = [entry for entry in entries if entry.group == "attribute sweep"]
+    asked = Counter(tuple(entry.record.to_dict().items()) for entry in sweeps)
+    values = [
+        (name, value) for name in ("hematoxylin", "eosin", "preparation") for value in toy_vocabulary.values[name]
+    ]
+    assert asked == Counter((("cancer_type", "Breast_invasive_carcinoma"), pair) for pair in values)
+    assert {len(entry.seeds) for entry in sweeps} == {2}
