@@ -29,21 +29,19 @@ def add_fidelity_commands(commands) -> None:
 def fidelity(flags: argparse.Namespace) -> dict[str, Any]:
     """One table a kind of subgroup."""
     from medi_core.bootstrap import build_services
+    from medi_core.services.asked_versus_got import plain_rows
 
     services = build_services(settings_of(flags))
-    tables = {by: records(services.fidelity.fidelity(by)) for by in dict.fromkeys(flags.by)}
+    tables = {by: plain_rows(services.fidelity.fidelity(by)) for by in dict.fromkeys(flags.by)}
     return {**compared(services.reference.load()), "tables": tables}
 
 
 def probe(flags: argparse.Namespace) -> dict[str, Any]:
     """One table an attribute, and one of stains; empty where no synthetic tile was asked for with it."""
     from medi_core.bootstrap import build_services
-    from medi_core.services.fidelity import PROBED
 
-    services = build_services(settings_of(flags))
-    tables = {name: records(services.fidelity.asked_versus_got(name)) for name in PROBED}
-    tables["stains"] = records(services.fidelity.stains())
-    return {**compared(services.reference.load()), "tables": tables}
+    reference = build_services(settings_of(flags)).reference.load()
+    return {**compared(reference), "tables": reference.facts["asked"]}
 
 
 def fidelity_text(answer: dict[str, Any]) -> str:
@@ -72,12 +70,6 @@ def compared(reference: "ReferenceSet") -> dict[str, Any]:
         "synthetic_seeds": [int(seeds.min()), int(seeds.max())] if len(seeds) else None,
         "draw_seed": DEFAULT.seed,
     }
-
-
-def records(frame: "pd.DataFrame") -> list[dict[str, Any]]:
-    """Rows as plain JSON: NaN becomes null."""
-    plain = frame.astype(object)
-    return plain.where(plain.notna(), None).to_dict("records")
 
 
 def markdown_table(frame: "pd.DataFrame") -> str:

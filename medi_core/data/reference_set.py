@@ -38,13 +38,20 @@ COLUMNS = (
     "y",
     "seed",
     "requested",
+    "of",
+    "window_similarity",
+    "window_image",
+    "window_x",
+    "window_y",
+    "window_turn",
     "map_x",
     "map_y",
 )
-"""`id`: content hash of the pixels. `group`: real, or for a synthetic tile the status of its pair (seen, rare, never
-seen), class only or attribute sweep. `image`: the file's name at its source. `requested`: provenance of a synthetic
-tile, JSON. `map_x`, `map_y`: place in the shipped map. Stains are measured; the other metadata of a synthetic tile are
-those asked for."""
+"""`id`: content hash of the pixels. `origin`: real, synthetic or control. `group`: real; of a synthetic tile the status
+of its pair (seen, rare, never seen), class only or attribute sweep; of a control what was done to the real tile `of`.
+`image`: the file's name at its source. `requested`: provenance of a synthetic tile, JSON. `window_…`: the training
+window that a synthetic or held-out tile is most like (services/copy_audit.py). `map_x`, `map_y`: place in the shipped
+map; controls have none. Stains are measured; the other metadata of a synthetic tile are those asked for."""
 
 
 @dataclass(frozen=True)
@@ -133,3 +140,21 @@ def require_match(reference: ReferenceSet, checkpoint_id: str, encoder: str) -> 
                 f"load that one, or {REBUILD} with --checkpoint and --encoder of what is loaded (into another "
                 "MEDI_ASSETS_DIR, to keep this one)"
             )
+
+
+def is_held_out(tiles: pd.DataFrame) -> pd.Series:
+    """bool `(N,)`: real tiles of patients that the generator never saw."""
+    return (tiles["origin"] == "real") & tiles["split"].isin(("val", "test"))
+
+
+def is_train_split(tiles: pd.DataFrame) -> pd.Series:
+    """bool `(N,)`: rows that a training takes; those without a split are among them."""
+    return tiles["split"].fillna("train") == "train"
+
+
+def whom_tiles_are_like(tiles: pd.DataFrame) -> pd.Series:
+    """The patient of each tile or, if not recorded, its slide or data set; never missing: tiles of one are alike."""
+    whom = tiles["patient_id"].astype(object)
+    for name in ("slide", "dataset"):
+        whom = whom.where(whom.notna(), tiles[name])
+    return whom.where(whom.notna(), "not recorded")

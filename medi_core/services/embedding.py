@@ -61,7 +61,7 @@ class EmbeddingService:
         Args:
             coordinates: `(N, 2)` of a map fitted anew; by default those that were shipped.
         """
-        reference = self._reference.load()
+        reference = self._reference.load_map()
         points = reference.tiles[list(FACT_COLUMNS)].copy()
         points.insert(0, "id", [str(i) for i in range(len(points))])
         places = reference.tiles[["map_x", "map_y"]].to_numpy() if coordinates is None else coordinates
@@ -70,7 +70,7 @@ class EmbeddingService:
 
     def place(self, tiles: Sequence[GeneratedTile], coordinates: np.ndarray | None = None) -> pd.DataFrame:
         """New tiles on the map, among their nearest neighbours: as `points`, with origin `new`."""
-        reference = self._reference.load()
+        reference = self._reference.load_map()
         places = reference.tiles[["map_x", "map_y"]].to_numpy() if coordinates is None else coordinates
         features = self._encoding.features_of([tile.image for tile in tiles])
         where = place_by_neighbours(features, reference.features, places, NUM_NEIGHBOURS)
@@ -88,7 +88,7 @@ class EmbeddingService:
 
     def describe(self) -> str:
         """What the map is made of: tiles, encoder, checkpoint, and how robust the encoder is to centers."""
-        reference = self._reference.load()
+        reference = self._reference.load_map()
         num_real = int((reference.tiles["origin"] == "real").sum())
         text = (
             f"{num_real:,} real and {len(reference.tiles) - num_real:,} synthetic tiles · features of "
@@ -103,12 +103,12 @@ class EmbeddingService:
 
     def real_image(self, point_id: str) -> np.ndarray | None:
         """Pixels of a real tile, uint8 `(H, W, 3)`, where it is attached."""
-        reference = self._reference.load()
+        reference = self._reference.load_map()
         return self.attached.image(reference.tiles.iloc[self._row(reference, point_id)])
 
     def refit(self, config: ProjectionConfig, on_progress: Callable[[int, int], None]) -> np.ndarray:
         """A map of the same tiles with other settings, float32 `(N, 2)`; an error raised by `on_progress` ends it."""
-        return fit_projection(self._reference.load().features, config, on_progress)
+        return fit_projection(self._reference.load_map().features, config, on_progress)
 
     def details(self, point_id: str) -> PointDetails:
         """Tile, metadata and nearest real tiles of a point.
@@ -116,7 +116,7 @@ class EmbeddingService:
         Raises:
             InvalidRequestError: there is no such point, or its tile has left the memory.
         """
-        reference = self._reference.load()
+        reference = self._reference.load_map()
         if point_id.startswith(NEW):
             tile = self._generation.find(point_id.removeprefix(NEW))
             if tile is None:
@@ -158,7 +158,7 @@ class EmbeddingService:
         Raises:
             InvalidRequestError: nothing is selected.
         """
-        reference = self._reference.load()
+        reference = self._reference.load_map()
         rows = [self._row(reference, point_id) for point_id in dict.fromkeys(point_ids) if not point_id.startswith(NEW)]
         if not rows:
             raise InvalidRequestError(

@@ -3,7 +3,7 @@
 import shutil
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,21 @@ import pandas as pd
 from medi_core.data.feature_cache import tile_digest
 from medi_core.data.grid_tiles import iterate_grid_tiles
 from medi_core.data.manifest import read_manifest
-from medi_core.data.reference_set import COLUMNS, ReferenceSet, read_reference, require_match, write_reference
+from medi_core.data.reference_set import (
+    COLUMNS,
+    ReferenceSet,
+    is_train_split,
+    read_reference,
+    require_match,
+    write_reference,
+)
 from medi_core.data.tile_dataset import STAINS
 from medi_core.errors import ManifestError, TooFewTilesError
 from medi_core.metrics.robustness import robustness_index
 from medi_core.projection import ProjectionConfig, fit_projection
+from medi_core.services.asked_versus_got import measure_requests
+from medi_core.services.controls import make_controls
+from medi_core.services.copy_audit import WINDOW_COLUMNS, baseline_rows, tiles_of, windows_of_tiles
 from medi_core.services.encoding import EncodingService
 from medi_core.services.generation import GenerationService
 from medi_core.services.synthetic_bank import BankConfig, make_bank, plan_bank
@@ -35,6 +45,7 @@ class ReferenceService:
         self._generation, self._encoding, self._folder = generation, encoding, folder
         self._lock = threading.Lock()
         self._loaded: ReferenceSet | None = None
+        self._on_map: ReferenceSet | None = None
 
     def load(self) -> ReferenceSet:
         """The reference set of the loaded checkpoint and encoder.
@@ -46,8 +57,17 @@ class ReferenceService:
             if self._loaded is None:
                 reference = read_reference(self._folder)
                 require_match(reference, self._generation.checkpoint.id, self._encoding.name)
-                self._loaded = reference
+                self._loaded, self._on_map = reference, reference.part(reference.tiles["map_x"].notna())
             return self._loaded
+
+    def load_map(self) -> ReferenceSet:
+        """The tiles that have a place in the map: all but the controls, in the same order.
+
+        Raises:
+            ReferenceSetError: as `load`.
+        """
+        self.load()
+        return self._on_map
 
     def build(
         self,
@@ -75,15 +95,36 @@ class ReferenceService:
         pairs = list(held_out[["cancer_type", "center"]].drop_duplicates().itertuples(index=False, name=None))
         entries = plan_bank(self._generation.vocabulary, pairs, bank)
         real = self._encode_real(manifest, on_progress)
+        controls = make_controls(manifest, real.tiles, self._encoding, on_progress=_stage(on_progress, "Controls"))
         work = self._folder.with_name(self._folder.name + WORK_SUFFIX)
-        synthetic = make_bank(
-            entries, self._generation, self._encoding, work, lambda *done: on_progress("Generating", *done)
+        synthetic, pixels = make_bank(
+            entries, self._generation, self._encoding, work, _stage(on_progress, "Generating")
         )
-        tiles = pd.concat([real.tiles, synthetic.tiles.reindex(columns=COLUMNS)], ignore_index=True)
-        # as they will be read, so that the map belongs to the features beside it
-        features = np.concatenate([real.features, synthetic.features]).astype(np.float16).astype(np.float32)
-        places = fit_projection(features, projection, lambda *done: on_progress("Fitting the map", *done))
-        tiles["map_x"], tiles["map_y"] = places.T
+        _audit(manifest, real.tiles, synthetic.tiles, pixels, _stage(on_progress, "Looking for copies"))
+        reference = self._assemble(real, synthetic, controls, bank, projection, on_progress)
+        write_reference(reference, self._folder)
+        shutil.rmtree(work, ignore_errors=True)
+        with self._lock:
+            self._loaded = None
+        return reference
+
+    def _assemble(
+        self,
+        real: ReferenceSet,
+        synthetic: ReferenceSet,
+        controls: ReferenceSet,
+        bank: BankConfig,
+        projection: ProjectionConfig,
+        on_progress: OnStage,
+    ) -> ReferenceSet:
+        """The parts in this order, the map of the first two, and what is measured once and for all."""
+        parts = (real, synthetic, controls)
+        tiles = pd.concat([part.tiles.reindex(columns=COLUMNS) for part in parts], ignore_index=True)
+        # as they will be read, so that map and probes belong to the features beside them
+        features = np.concatenate([part.features for part in parts]).astype(np.float16).astype(np.float32)
+        num_mapped = len(real.tiles) + len(synthetic.tiles)
+        places = fit_projection(features[:num_mapped], projection, _stage(on_progress, "Fitting the map"))
+        tiles.loc[: num_mapped - 1, ["map_x", "map_y"]] = places
         facts = {
             "checkpoint": self._generation.checkpoint.id,
             "encoder": self._encoding.name,
@@ -92,11 +133,7 @@ class ReferenceService:
             "robustness": _robustness(real),
         }
         reference = ReferenceSet(tiles, features, facts)
-        write_reference(reference, self._folder)
-        shutil.rmtree(work, ignore_errors=True)
-        with self._lock:
-            self._loaded = None
-        return reference
+        return replace(reference, facts=facts | {"asked": measure_requests(reference)})
 
     def _encode_real(self, manifest: pd.DataFrame, on_progress: OnStage) -> ReferenceSet:
         """Features and metadata of the grid tiles, in the manifest's order; each image is read once."""
@@ -113,6 +150,27 @@ class ReferenceService:
         frame = pd.concat(parts)
         order = frame.index.argsort(kind="stable")
         return ReferenceSet(frame.iloc[order].reset_index(drop=True), np.concatenate(features)[order], {})
+
+
+def _audit(
+    manifest: pd.DataFrame,
+    real: pd.DataFrame,
+    synthetic: pd.DataFrame,
+    pixels: np.ndarray,
+    on_progress: Callable[[int, int], None],
+) -> None:
+    """Note on every synthetic row, and on some held-out real ones, the training window that it is most like."""
+    usual = baseline_rows(real)
+    baseline = tiles_of(manifest.loc[usual.index])
+    groups = [*[None] * len(synthetic), *usual["patient_id"]]
+    windows = windows_of_tiles([*pixels, *baseline], groups, manifest[is_train_split(manifest)], on_progress)
+    windows = windows.astype({"window_image": object})
+    synthetic[list(WINDOW_COLUMNS)] = windows[: len(synthetic)].set_axis(synthetic.index)
+    real[list(WINDOW_COLUMNS)] = windows[len(synthetic) :].set_axis(usual.index)
+
+
+def _stage(on_progress: OnStage, what: str) -> Callable[[int, int], None]:
+    return lambda *done: on_progress(what, *done)
 
 
 def _robustness(real: ReferenceSet) -> dict[str, float] | None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from medi_core.data.feature_cache import tile_digest
 from medi_core.data.reference_set import ReferenceSet, read_reference, write_reference
@@ -16,7 +18,9 @@ from medi_core.metadata.vocabulary import Vocabulary, pair_key
 from medi_core.services.encoding import EncodingService
 from medi_core.services.generated_tile import GeneratedTile
 from medi_core.services.generation import DEFAULT_GUIDANCE, DEFAULT_STEPS, GenerationRequest, GenerationService
+from medi_core.storage import translate_write_errors
 
+TRAINED, UNSEEN = ("seen", "rare"), "never seen"
 CLASS_ONLY = "class only"
 ATTRIBUTE_SWEEP = "attribute sweep"
 SWEPT = ("hematoxylin", "eosin", "preparation")
@@ -79,7 +83,7 @@ def plan_bank(
     of_type: dict[str, int] = {}
     for cancer_type, center in [*seen, *unseen]:
         record = MetadataRecord(cancer_type=cancer_type, center=center)
-        status = vocabulary.support_of(record).status if (cancer_type, center) in seen else "never seen"
+        status = vocabulary.support_of(record).status if (cancer_type, center) in seen else UNSEEN
         num = _quarter(config) if status == "rare" else config.tiles_a_pair
         wanted.append((record, status, num))
         of_type[cancer_type] = of_type.get(cancer_type, 0) + num
@@ -98,12 +102,15 @@ def make_bank(
     encoding: EncodingService,
     work: Path,
     on_progress: Callable[[int, int], None] = lambda *_: None,
-) -> ReferenceSet:
+) -> tuple[ReferenceSet, np.ndarray]:
     """Generate, encode and describe the tiles; entries already in `work` are taken from there.
 
     Args:
         work: folder for finished entries, one a sub-folder; delete it when the result is written.
         on_progress: called with (tiles done, tiles in all).
+
+    Returns:
+        The tiles as rows, and their pixels, uint8 `(N, 128, 128, 3)`, which are nowhere kept.
     """
     total, done, parts = sum(len(entry.seeds) for entry in entries), 0, []
     for entry in entries:
@@ -111,14 +118,16 @@ def make_bank(
         parts.append(_finished_or_made(entry, generation, encoding, work))
         done += len(entry.seeds)
     on_progress(done, total)
-    tiles = pd.concat([part.tiles for part in parts], ignore_index=True)
-    return ReferenceSet(tiles, np.concatenate([part.features for part in parts]), parts[0].facts)
+    tiles = pd.concat([part.tiles for part, _ in parts], ignore_index=True)
+    features, pixels = (np.concatenate(each) for each in zip(*((p.features, i) for p, i in parts), strict=True))
+    return ReferenceSet(tiles, features, parts[0][0].facts), pixels
 
 
 def _finished_or_made(
     entry: BankEntry, generation: GenerationService, encoding: EncodingService, work: Path
-) -> ReferenceSet:
+) -> tuple[ReferenceSet, np.ndarray]:
     folder = work / f"{entry.seeds[0]}-{len(entry.seeds)}"
+    pixels = folder.with_suffix(".safetensors")
     facts = {
         "checkpoint": generation.checkpoint.id,
         "encoder": encoding.name,
@@ -130,14 +139,17 @@ def _finished_or_made(
     try:
         finished = read_reference(folder)
         if {name: finished.facts.get(name) for name in facts} == facts:
-            return finished
-    except ReferenceSetError:
+            return finished, load_file(pixels)["tiles"]
+    except (ReferenceSetError, OSError, SafetensorError):
         pass  # not begun, or begun with something else
     made = generation.generate(GenerationRequest(entry.record, entry.seeds))
-    features = encoding.features_of([tile.image for tile in made])
-    part = ReferenceSet(pd.DataFrame([_row(tile, entry.group) for tile in made]), features, facts)
-    write_reference(part, folder)
-    return read_reference(folder)
+    images = np.ascontiguousarray([tile.image for tile in made])
+    part = ReferenceSet(pd.DataFrame([_row(tile, entry.group) for tile in made]), encoding.features_of(images), facts)
+    with translate_write_errors(str(work)):
+        work.mkdir(parents=True, exist_ok=True)
+        save_file({"tiles": images}, pixels)
+    write_reference(part, folder)  # last: its presence says that the entry is finished
+    return read_reference(folder), images
 
 
 def _row(tile: GeneratedTile, group: str) -> dict[str, object]:

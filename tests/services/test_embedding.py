@@ -25,7 +25,7 @@ def first_synthetic(service: EmbeddingService) -> str:
 
 
 def test_every_tile_is_one_point_at_its_place(service, referenced):
-    reference = referenced.reference.load()
+    reference = referenced.reference.load_map()
     points = service.points()
     assert points["id"].tolist() == [str(i) for i in range(len(reference.tiles))]
     assert np.array_equal(points[["x", "y"]], reference.tiles[["map_x", "map_y"]])
@@ -36,7 +36,7 @@ def test_every_tile_is_one_point_at_its_place(service, referenced):
 def test_a_synthetic_point_gives_the_tile_that_its_features_are_of(service, referenced):
     point = first_synthetic(service)
     details = service.details(point)
-    assert tile_digest(details.image) == referenced.reference.load().tiles["id"][int(point)]
+    assert tile_digest(details.image) == referenced.reference.load_map().tiles["id"][int(point)]
     assert details.facts["group"] == "seen"
     assert len(details.neighbours) == 5
 
@@ -58,7 +58,7 @@ def test_an_image_that_changed_is_not_taken_for_the_tile(service, toy_manifest):
 
 
 def test_neighbours_are_real_other_tiles_nearest_first(service, referenced):
-    reference = referenced.reference.load()
+    reference = referenced.reference.load_map()
     neighbours = service.details("0").neighbours
     assert "0" not in neighbours["id"].tolist()
     distances = np.linalg.norm(reference.features[:24] - reference.features[0], axis=1)
@@ -69,7 +69,7 @@ def test_neighbours_are_real_other_tiles_nearest_first(service, referenced):
 
 def test_a_tile_that_is_in_the_bank_lands_on_its_point_when_made_again(service, referenced):
     point = first_synthetic(service)
-    row = referenced.reference.load().tiles.iloc[int(point)]
+    row = referenced.reference.load_map().tiles.iloc[int(point)]
     record = MetadataRecord(cancer_type=row["cancer_type"], center=row["center"])
     tiles = referenced.generation.generate(GenerationRequest(record, (int(row["seed"]),)))
     placed = service.place(tiles)
@@ -127,7 +127,7 @@ def test_a_map_can_be_fitted_anew_and_stopped(service):
 
 
 def test_the_map_says_what_it_is_made_of(service, referenced):
-    reference = referenced.reference.load()
+    reference = referenced.reference.load_map()
     index = reference.facts["robustness"]
     assert 0 <= index["value"] <= 1
     assert index["num_tiles"] <= 24

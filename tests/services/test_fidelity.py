@@ -11,21 +11,22 @@ import pytest
 
 from medi_core.commands.fidelity import add_fidelity_commands, markdown_table
 from medi_core.data.reference_set import COLUMNS, ReferenceSet
-from medi_core.errors import InvalidRequestError
+from medi_core.errors import InvalidRequestError, ReferenceSetError
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import Support, Vocabulary, pair_key
+from medi_core.services.asked_versus_got import asked_versus_got, measure_requests, stain_agreement
 from medi_core.services.fidelity import (
     ASKED,
+    BLUR,
     FLOOR,
     MEASURES,
     OPEN,
+    SHUFFLE,
     TRAINED_PAIRS,
     UNSEEN_PAIRS,
     FidelityConfig,
     FidelityService,
-    asked_versus_got,
     fidelity_table,
-    stain_agreement,
 )
 
 SEEN = [("lung", "Lyon"), ("lung", "Paris"), ("colon", "Lyon"), ("colon", "Paris"), ("lung", "Rome")]
@@ -94,7 +95,23 @@ def service_of(reference_set: ReferenceSet, rare: tuple = ()) -> FidelityService
         support={name: dict.fromkeys(values, Support(48, 8)) for name, values in singles.items()},
         pair_support=support,
     )
-    return FidelityService(SimpleNamespace(load=lambda: reference_set), vocabulary)
+    measured = with_requests(reference_set)
+    return FidelityService(SimpleNamespace(load=lambda: measured), vocabulary)
+
+
+def with_controls(reference_set: ReferenceSet) -> ReferenceSet:
+    """Copies of all training tiles, moved by 1 where stain-shuffled and by 2 where blurred."""
+    is_train = (reference_set.tiles["origin"] == "real") & (reference_set.tiles["split"] == "train")
+    real = reference_set.part(is_train)
+    copies = [real.tiles.assign(origin="control", group=group) for group in ("stain-shuffled", "blurred")]
+    features = [reference_set.features, real.features + 1, real.features + 2]
+    return ReferenceSet(
+        pd.concat([reference_set.tiles, *copies], ignore_index=True), np.concatenate(features), reference_set.facts
+    )
+
+
+def with_requests(reference_set: ReferenceSet) -> ReferenceSet:
+    return dataclasses.replace(reference_set, facts={**reference_set.facts, "asked": measure_requests(reference_set)})
 
 
 def test_tiles_like_real_ones_lie_no_farther_than_other_patients(reference_set):
@@ -105,13 +122,21 @@ def test_tiles_like_real_ones_lie_no_farther_than_other_patients(reference_set):
     assert rows.loc[[ASKED, OPEN], "coverage"].min() > 0.7 > far.loc[ASKED, "coverage"]
 
 
+def test_spoiled_real_tiles_lie_farther_than_unspoiled_ones_and_change_no_other_row(reference_set):
+    plain = by_row(fidelity_table(reference_set, "overall", QUICK)).loc[TRAINED_PAIRS]
+    rows = by_row(fidelity_table(with_controls(reference_set), "overall", QUICK)).loc[TRAINED_PAIRS]
+    assert plain.loc[[BLUR, SHUFFLE], "kid"].isna().all(), "without controls there is nothing to measure"
+    assert rows.loc[BLUR, "kid"] > rows.loc[SHUFFLE, "kid"] > rows.loc[FLOOR, "kid"] + 5 * rows.loc[FLOOR, "kid_sd"]
+    pd.testing.assert_frame_equal(rows.loc[[ASKED, OPEN, FLOOR]], plain.loc[[ASKED, OPEN, FLOOR]])
+
+
 def test_a_shift_in_one_center_raises_only_its_row_and_no_floor(reference_set):
     before = by_row(fidelity_table(reference_set, "center", QUICK))
     is_lyon = is_asked(reference_set) & (reference_set.tiles["center"] == "Lyon")
     after = by_row(fidelity_table(moved(reference_set, is_lyon, 2), "center", QUICK))
     assert after.loc[("Lyon", ASKED), "kid"] > before.loc[("Lyon", ASKED), "kid"] + 10 * before["kid_sd"].max()
     others = [row for row in before.index if row != ("Lyon", ASKED)]
-    assert len(others) == 5  # class-only tiles have no center
+    assert len(others) == 11  # asked, floor and two controls of three centers; class-only tiles have no center
     pd.testing.assert_frame_equal(after.loc[others], before.loc[others])
 
 
@@ -120,7 +145,7 @@ def test_another_mix_of_cells_is_no_lack_of_fidelity(reference_set):
     is_lung = is_asked(reference_set) & (reference_set.tiles["cancer_type"] == "lung")
     fewer = reference_set.part(~is_lung | (reference_set.tiles.index % 5 == 0))
     rows = by_row(fidelity_table(fewer, "overall", QUICK)).loc[TRAINED_PAIRS]
-    assert rows["n"].tolist() == [52, 52, 52]  # 3 × 4 of lung, 2 × 20 of colon, on every side
+    assert rows["n"].unique().tolist() == [52]  # 3 × 4 of lung, 2 × 20 of colon, on every side
     assert abs(rows.loc[ASKED, "kid"]) < 2 * full["kid_sd"].max()
     assert rows["num_cells"].unique() == [5]
 
@@ -135,7 +160,7 @@ def test_all_rows_of_a_subgroup_have_the_same_n_at_most_the_limit(reference_set,
 
 def test_too_few_tiles_are_not_measured_and_their_number_is_given():
     table = fidelity_table(build(num_synthetic=4), "center", QUICK).set_index("subgroup")
-    assert table.loc["Rome", "n"].tolist() == [4, 4]
+    assert table.loc["Rome", "n"].tolist() == [4, 4, 4, 4]
     assert table[list(MEASURES)].isna().all(axis=None)
     with pytest.raises(InvalidRequestError, match="min_tiles = 5: it must be from 6"):
         FidelityConfig(min_tiles=5)
@@ -224,6 +249,24 @@ def test_trust_is_unknown_where_it_was_not_measured(reference_set):
     assert blind.trust_of(MetadataRecord(cancer_type="lung", center="Lyon")) is None  # a ratio of two chances
 
 
+def test_a_set_built_without_probes_says_how_to_get_them(reference_set):
+    service = FidelityService(SimpleNamespace(load=lambda: reference_set), Vocabulary({"center": ("a",)}))
+    with pytest.raises(ReferenceSetError, match=r"built without probes; rebuild it: python -m medi_core build-ref"):
+        service.asked_versus_got("center")
+
+
+def test_a_preparation_is_looked_for_where_it_was_asked_for(reference_set):
+    tiles, rng = reference_set.tiles, np.random.default_rng(2)
+    frozen = rng.random(len(tiles)) < 0.5
+    shown = reference_set.features + 8 * np.outer(frozen, np.eye(8)[6]).astype(np.float32)
+    prepared = tiles.assign(preparation=np.where(frozen, "frozen", "FFPE"))
+    prepared.loc[is_asked(reference_set), "group"] = "attribute sweep"
+    table = asked_versus_got(ReferenceSet(prepared, shown, {}), "preparation").set_index("value")
+    assert table["group"].unique().tolist() == ["attribute sweep"]
+    assert table["n"].sum() == is_asked(reference_set).sum()
+    assert (table[["agreement", "real_agreement"]] > 0.95).all(axis=None)
+
+
 def test_stain_bins_asked_for_are_ranked_against_strengths_measured(reference_set):
     assert stain_agreement(reference_set.synthetic.tiles).empty
     requests = [json.dumps({"metadata": {"hematoxylin": str(1 + i % 5), "center": "Lyon"}}) for i in range(10)]
@@ -236,7 +279,7 @@ def test_stain_bins_asked_for_are_ranked_against_strengths_measured(reference_se
 
 def test_the_commands_name_checkpoint_encoder_tiles_and_seeds(reference_set, monkeypatch):
     services = SimpleNamespace(
-        fidelity=service_of(reference_set), reference=SimpleNamespace(load=lambda: reference_set)
+        fidelity=service_of(reference_set), reference=SimpleNamespace(load=lambda: with_requests(reference_set))
     )
     monkeypatch.setattr("medi_core.bootstrap.build_services", lambda _: services)
     parser = argparse.ArgumentParser()

@@ -12,6 +12,7 @@ from medi_core.data.manifest import read_manifest
 from medi_core.data.tile_dataset import read_grid_tile, read_image
 from medi_core.errors import ManifestError, ReferenceSetError
 from medi_core.projection import ProjectionConfig
+from medi_core.services.asked_versus_got import measure_requests
 from medi_core.services.reference import ReferenceService
 from medi_core.services.synthetic_bank import BankConfig
 
@@ -42,7 +43,25 @@ def test_the_bank_says_which_checkpoint_and_seed_made_it(referenced):
         assert (provenance["checkpoint"], provenance["seed"]) == (referenced.checkpoint.id, row["seed"])
     groups = set(reference.synthetic.tiles["group"])
     assert groups == {"seen", "rare", "never seen", "class only", "attribute sweep"}
-    assert reference.tiles[["map_x", "map_y"]].notna().all(axis=None)
+    on_map = referenced.reference.load_map()
+    assert on_map.tiles[["map_x", "map_y"]].notna().all(axis=None)
+    assert set(on_map.tiles["origin"]) == {"real", "synthetic"}
+    assert on_map.tiles["id"].tolist() == reference.tiles["id"].tolist()[: len(on_map.tiles)]
+
+
+def test_held_out_tiles_name_the_training_window_they_are_most_like(referenced):
+    tiles = referenced.reference.load().tiles
+    compared = tiles["window_similarity"].notna()
+    is_held_out = tiles["split"].isin(("val", "test")) & (tiles["origin"] == "real")
+    is_training = (tiles["origin"] == "real") & (tiles["split"] == "train")
+    assert compared[is_held_out].all()
+    assert not compared[is_training | (tiles["origin"] == "control")].any()
+    assert set(tiles.loc[compared, "window_image"]) <= set(tiles.loc[is_training, "image"])
+
+
+def test_what_probes_see_is_kept_with_the_set(referenced):
+    reference = referenced.reference.load()
+    assert reference.facts["asked"] == json.loads(json.dumps(measure_requests(reference)))
 
 
 def test_no_image_and_no_path_of_the_machine_is_kept(referenced, toy_manifest):

@@ -62,9 +62,10 @@ def test_a_bank_that_was_stopped_goes_on_and_every_tile_can_be_made_again(tiny_s
     made = []
     generate = generation.generate
     monkeypatch.setattr(generation, "generate", lambda request: made.append(request) or generate(request))
-    bank = make_bank(entries, generation, encoding, tmp_path / "work")
+    bank, pixels = make_bank(entries, generation, encoding, tmp_path / "work")
     assert len(made) == 1, "finished entries are taken from the folder"
     assert len(bank.tiles) == len(bank.features) == 3
+    assert [tile_digest(image) for image in pixels] == bank.tiles["id"].tolist()
     assert Counter(bank.tiles["group"]) == Counter(e.group for e in entries for _ in e.seeds)
     monkeypatch.undo()
     for _, row in bank.tiles.iterrows():

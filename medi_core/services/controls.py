@@ -1,0 +1,93 @@
+"""Controls: real tiles spoiled on purpose, so that a distance between sets can be read. Knows no model.
+
+Blurred tiles have the right colours and no detail; stain-shuffled ones the right tissue in the stain of another
+tile, and so most often of another center. A useful distance puts both farther away than real tiles of other patients.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from medi_core.data.feature_cache import tile_digest
+from medi_core.data.grid_tiles import iterate_grid_tiles
+from medi_core.data.reference_set import COLUMNS, ReferenceSet, whom_tiles_are_like
+from medi_core.errors import TooLittleTissueError
+from medi_core.services.encoding import EncodingService
+from medi_core.stain.restain import StainProfile, measure_profile, restain
+from medi_core.stain.separation import stain_strengths
+
+BLURRED, STAIN_SHUFFLED = "blurred", "stain-shuffled"
+MAX_TILES_A_CELL = 24
+"""Of a (cancer type, center, split), spread over its patients."""
+BLUR_SIGMA_PX = 2.0
+"""1 µm at 0.5 µm per pixel: nuclei stay, chromatin goes."""
+
+
+def make_controls(
+    manifest: pd.DataFrame,
+    real: pd.DataFrame,
+    encoding: EncodingService,
+    seed: int = 0,
+    on_progress: Callable[[int, int], None] = lambda *_: None,
+) -> ReferenceSet:
+    """A blurred and a stain-shuffled copy of some real tiles of every cell; tiles without two stains have no copy.
+
+    Args:
+        manifest: rows of grid tiles, as `read_manifest` gives them.
+        real: rows of the reference set, in the manifest's order.
+        encoding: makes the features.
+        seed: of the tiles drawn, and of whose stain each one gets.
+        on_progress: called with (tiles read, tiles in all).
+
+    Returns:
+        Rows of the tiles they were made from, but: `id` and stains of the copy, origin `control`, group `blurred` or
+        `stain-shuffled`, and in `of` the id of the real tile.
+    """
+    chosen = _spread(real, seed)
+    tiles, profiles = _with_two_stains(manifest.loc[chosen], on_progress)
+    rows = sorted(tiles)
+    donors = np.random.default_rng(seed).permutation(rows)
+    copies = {
+        BLURRED: [_blur(tiles[row]) for row in rows],
+        STAIN_SHUFFLED: [restain(tiles[a], profiles[a], profiles[b]) for a, b in zip(rows, donors, strict=True)],
+    }
+    parts = [_described(real.loc[rows], group, images) for group, images in copies.items()]
+    features = [encoding.features_of(images) for images in copies.values()]
+    return ReferenceSet(pd.concat(parts, ignore_index=True), np.concatenate(features), {})
+
+
+def _spread(real: pd.DataFrame, seed: int) -> pd.Index:
+    """Rows of at most `MAX_TILES_A_CELL` tiles a cell and split: no second tile of a patient before a first of all."""
+    known = real.dropna(subset=["cancer_type", "center"]).assign(like=whom_tiles_are_like(real))
+    shuffled = known.sample(frac=1, random_state=seed)
+    turn = shuffled.groupby(["cancer_type", "center", "like"]).cumcount()
+    ordered = shuffled.loc[turn.sort_values(kind="stable").index]
+    return ordered.groupby(["cancer_type", "center", ordered["split"].fillna("train")]).head(MAX_TILES_A_CELL).index
+
+
+def _with_two_stains(
+    manifest: pd.DataFrame, on_progress: Callable[[int, int], None]
+) -> tuple[dict[int, np.ndarray], dict[int, StainProfile]]:
+    tiles, profiles = {}, {}
+    for rows, images in iterate_grid_tiles(manifest, on_progress):
+        for row, image in zip(rows.index, images, strict=True):
+            try:
+                profiles[row] = measure_profile(image)
+            except TooLittleTissueError:
+                continue
+            tiles[row] = image
+    return tiles, profiles
+
+
+def _described(real: pd.DataFrame, group: str, images: list[np.ndarray]) -> pd.DataFrame:
+    strengths = np.array([stain_strengths(image) for image in images]).reshape(-1, 2)
+    facts = {"of": real["id"], "origin": "control", "group": group, "map_x": np.nan, "map_y": np.nan}
+    made = {"id": [tile_digest(image) for image in images], "hematoxylin": strengths[:, 0], "eosin": strengths[:, 1]}
+    return real.assign(**facts).assign(**made).reindex(columns=COLUMNS)
+
+
+def _blur(image: np.ndarray) -> np.ndarray:
+    from scipy.ndimage import gaussian_filter
+
+    return gaussian_filter(image.astype(np.float32), (BLUR_SIGMA_PX, BLUR_SIGMA_PX, 0)).round().astype(np.uint8)
