@@ -1,9 +1,11 @@
-"""Commands that judge synthetic tiles by the features of the reference set. They make no tile and read no image."""
+"""Commands that judge synthetic tiles: by the features of the reference set, and by the pixels of training regions."""
 
 import argparse
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medi_core.commands.parsing import add_command, settings_of
+from medi_core.commands.parsing import add_command, no_progress, settings_of, show_progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -12,10 +14,12 @@ if TYPE_CHECKING:
 
 # Heavy imports stand inside the commands that need them: `--help` answers at once.
 NOT_MEASURED = "n/a"
+NUM_PAIRS = 10
+"""Most similar pairs listed; `--out` has all."""
 
 
 def add_fidelity_commands(commands) -> None:
-    """fidelity and probe."""
+    """fidelity, probe and audit-copies."""
     summary = "distance of synthetic from held-out real tiles, beside that of other patients' real ones"
     command = add_command(commands, "fidelity", fidelity, summary, text=fidelity_text, checkpoint=True)
     choices = ("overall", "cancer_type", "center")
@@ -24,6 +28,12 @@ def add_fidelity_commands(commands) -> None:
     summary = "what probes trained on real tiles see in synthetic ones, against what was asked for"
     command = add_command(commands, "probe", probe, summary, text=probe_text, checkpoint=True)
     command.add_argument("--encoder", help="of the catalogue (default: efficientnet-lite0)")
+    summary = "tiles that look copied from a training region, against real tiles of other patients"
+    command = add_command(commands, "audit-copies", audit_copies, summary, text=copies_text)
+    command.add_argument("--synthetic", type=Path, required=True, help="manifest of the tiles to audit")
+    command.add_argument("--manifest", type=Path, required=True, help="real tiles with splits, as in the training")
+    command.add_argument("--percentile", type=float, default=1.0, help="of real tiles that would be flagged, in %%")
+    command.add_argument("--out", type=Path, help="also write every tile and its nearest window to this CSV")
 
 
 def fidelity(flags: argparse.Namespace) -> dict[str, Any]:
@@ -42,6 +52,38 @@ def probe(flags: argparse.Namespace) -> dict[str, Any]:
 
     reference = build_services(settings_of(flags)).reference.load()
     return {**compared(reference), "tables": reference.facts["asked"]}
+
+
+def audit_copies(flags: argparse.Namespace) -> dict[str, Any]:
+    """Counts by group and the most similar pairs."""
+    from medi_core.services.asked_versus_got import plain_rows
+    from medi_core.services.copy_audit import WINDOW_COLUMNS, audit_files
+    from medi_core.storage import translate_write_errors
+
+    show = no_progress if flags.json else show_progress
+    report = audit_files(flags.synthetic, flags.manifest, flags.percentile, partial(show, "Comparing with regions"))
+    if flags.out is not None:
+        with translate_write_errors(str(flags.out)):
+            report.pairs.to_csv(flags.out, index=False)
+    return {
+        "threshold": report.threshold,
+        "percentile": report.percentile,
+        "held_out_tiles": len(report.baseline),
+        "table": plain_rows(report.table),
+        "pairs": plain_rows(report.pairs[["path", *WINDOW_COLUMNS, "flagged"]].head(NUM_PAIRS)),
+    }
+
+
+def copies_text(answer: dict[str, Any]) -> str:
+    """What is flagged and what it was read against; two Markdown tables."""
+    import pandas as pd
+
+    line = (
+        f"A tile is flagged from a similarity of {1 - answer['threshold']:.3f} on: where the nearest "
+        f"{answer['percentile']:g} % of {answer['held_out_tiles']:,} held-out real tiles begin."
+    )
+    tables = (markdown_table(pd.DataFrame(answer[name])) for name in ("table", "pairs"))
+    return "\n\n".join([line, *tables])
 
 
 def fidelity_text(answer: dict[str, Any]) -> str:

@@ -1,13 +1,20 @@
 """Commands around a checkpoint: what it knows, tiles, re-rendered images, the welcome tiles."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from medi_core.commands.parsing import add_command, add_metadata, mapping, record_of_flags, settings_of
+from medi_core.commands.parsing import (
+    add_command,
+    add_metadata,
+    mapping,
+    no_progress,
+    record_of_flags,
+    settings_of,
+    show_progress,
+)
 from medi_core.errors import InvalidRequestError
 from medi_core.metadata.schema import ATTRIBUTE
 
@@ -114,13 +121,8 @@ def _generate_into(flags: argparse.Namespace, request) -> dict[str, Any]:
     from medi_core.services.export import generate_into
 
     service = build_services(settings_of(flags)).generation
-
-    def show(done: float, total: int) -> None:
-        if not flags.json and sys.stderr.isatty():
-            end = "\n" if done == total else ""
-            print(f"\r{done:.1f} of {total} tiles", end=end, file=sys.stderr, flush=True)
-
-    export = generate_into(service, request, flags.out, show)
+    show = no_progress if flags.json else show_progress
+    export = generate_into(service, request, flags.out, lambda done, total: show("Tiles", round(done, 1), total))
     return {
         "checkpoint": service.checkpoint.id,
         "support": service.vocabulary.support_of(request.record).describe(),

@@ -1,6 +1,7 @@
 """What the commands share: how a command is added, how flags become values, how an answer becomes text."""
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -41,6 +42,16 @@ def settings_of(flags: argparse.Namespace) -> Settings:
 def record_of_flags(flags: argparse.Namespace) -> MetadataRecord:
     """The inverse of `add_metadata`."""
     return MetadataRecord(**{attribute.name: getattr(flags, attribute.name) for attribute in ATTRIBUTES})
+
+
+def show_progress(what: str, done: float, total: int) -> None:
+    """One line of a terminal, written over and over; nothing where nobody watches."""
+    if sys.stderr.isatty():
+        print(f"\r{what}: {done} of {total}   ", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+
+def no_progress(what: str, done: float, total: int) -> None:
+    """In place of `show_progress` where a program reads the answer."""
 
 
 def names(text: str) -> tuple[str, ...]:

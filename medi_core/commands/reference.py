@@ -1,11 +1,10 @@
 """Commands around the reference set."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
-from medi_core.commands.parsing import add_command, settings_of
+from medi_core.commands.parsing import add_command, no_progress, settings_of, show_progress
 
 # Heavy imports stand inside the commands that need them: `--help` answers at once.
 
@@ -27,14 +26,7 @@ def build_reference(flags: argparse.Namespace) -> dict[str, Any]:
 
     bank = BankConfig(tiles_a_pair=flags.tiles_a_pair)
     service = build_services(settings_of(flags)).reference
-    reference = service.build(flags.manifest, bank, ProjectionConfig(), _show_unless(flags.json))
+    reference = service.build(flags.manifest, bank, ProjectionConfig(), no_progress if flags.json else show_progress)
     counts = reference.tiles["group"].value_counts()
-    return {**reference.facts, "tiles": {str(group): int(num) for group, num in counts.items()}}
-
-
-def _show_unless(is_json: bool):
-    def show(what: str, done: int, total: int) -> None:
-        if not is_json and sys.stderr.isatty():
-            print(f"\r{what}: {done} of {total}   ", end="\n" if done == total else "", file=sys.stderr, flush=True)
-
-    return show
+    facts = {name: fact for name, fact in reference.facts.items() if name != "asked"}  # long: `probe` shows it
+    return {**facts, "tiles": {str(group): int(num) for group, num in counts.items()}}

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from medi_core.errors import ReferenceSetError
 from medi_core.metadata.schema import ATTRIBUTES
-from medi_core.storage import present_folder, replaced_folder
+from medi_core.storage import present_folder, replaced_folder, translate_write_errors
 
 FACTS_NAME = "reference.json"
 REBUILD = "rebuild it: python -m medi_core build-reference --manifest tiles.csv"
@@ -140,6 +142,29 @@ def require_match(reference: ReferenceSet, checkpoint_id: str, encoder: str) -> 
                 f"load that one, or {REBUILD} with --checkpoint and --encoder of what is loaded (into another "
                 "MEDI_ASSETS_DIR, to keep this one)"
             )
+
+
+def write_pixels(tiles: np.ndarray, path: Path) -> None:
+    """Pixels of a part while a set is being built, uint8 `(N, S, S, 3)`; a finished set holds none.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    with translate_write_errors(str(path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"tiles": np.ascontiguousarray(tiles)}, path)  # it would write memory as it lies
+
+
+def read_pixels(path: Path) -> np.ndarray:
+    """What `write_pixels` wrote.
+
+    Raises:
+        ReferenceSetError: the file is missing or damaged.
+    """
+    try:
+        return load_file(path)["tiles"]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise ReferenceSetError(f"{path.name} cannot be read: {error}") from error
 
 
 def is_held_out(tiles: pd.DataFrame) -> pd.Series:

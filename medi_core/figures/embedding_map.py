@@ -10,6 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from medi_core.errors import InvalidRequestError
+from medi_core.figures.page import ink, page_layout
 from medi_core.figures.palette import NOT_RECORDED, NOT_RECORDED_COLOUR, POOLED_COLOUR, colours_for, numeric_scale
 from medi_core.metadata.schema import ATTRIBUTE, display_name
 
@@ -119,7 +120,7 @@ def _points_of(points: pd.DataFrame, value: str) -> dict[str, object]:
 
 def _marker(origin: str, colour: object, dark: bool) -> dict[str, object]:
     symbol, size, opacity = SYMBOLS[origin]
-    outline = {"width": 0 if origin == "real" else 1, "color": _ink(dark)}
+    outline = {"width": 0 if origin == "real" else 1, "color": ink(dark)}
     return {"symbol": symbol, "size": size, "opacity": opacity, "color": colour, "line": outline}
 
 
@@ -129,10 +130,7 @@ def _layout(colour_by: str, dark: bool) -> dict[str, object]:
     unit = f"<br>({attribute.unit})" if attribute and attribute.unit else ""
     hidden = {"visible": False, "zeroline": False}
     return {
-        "template": "none",
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"color": _ink(dark), "size": 12},
+        **page_layout(dark),
         "margin": {"l": 0, "r": 0, "t": 28, "b": 0},
         "xaxis": hidden,
         "yaxis": {**hidden, "scaleanchor": "x"},  # a distance is the same in both directions
@@ -184,7 +182,3 @@ def _require_columns(points: pd.DataFrame, colour_by: str) -> None:
 def _readable(value: str) -> str:
     """plotly reads its texts as HTML."""
     return escape(display_name(value), quote=False)
-
-
-def _ink(dark: bool) -> str:
-    return "#e5e7eb" if dark else "#1f2937"

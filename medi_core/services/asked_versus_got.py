@@ -17,9 +17,10 @@ from medi_core.services.synthetic_bank import ATTRIBUTE_SWEEP, TRAINED, UNSEEN
 ASKED_IN = {"cancer_type": (*TRAINED, UNSEEN), "center": (*TRAINED, UNSEEN), "preparation": (ATTRIBUTE_SWEEP,)}
 """Attributes that a probe looks for, and the groups of synthetic tiles that were made to show it."""
 STAINS = "stains"
+AGREEMENT = ("agreement", "ci_low", "ci_high")
 ASKED_COLUMNS = (
-    *("attribute", "value", "group", "n", "agreement", "ci_low", "ci_high"),
-    *("real_n", "real_patients", "real_agreement", "real_ci_low", "real_ci_high", "ratio", "chance"),
+    *("attribute", "value", "group", "n", *AGREEMENT),
+    *("real_n", "real_patients", *(f"real_{name}" for name in AGREEMENT), "ratio", "chance"),
 )
 STAIN_COLUMNS = ("attribute", "n", "spearman")
 
@@ -34,8 +35,12 @@ class Trust:
     """`center` or `cancer_type`: the one that sets the value; the numbers below are of it."""
     group: str
     """`seen`, `rare` or `never seen`: pairs of this kind were asked for."""
+    agreement: tuple[float, float, float]
+    """Share of the synthetic tiles on which the probe names what was asked for, and its 95 % interval."""
     num_tiles: int
     """Synthetic tiles."""
+    real_agreement: tuple[float, float, float]
+    """The same of held-out real tiles."""
     num_real: int
     num_patients: int
     """Held-out real tiles and their patients."""
@@ -86,8 +91,10 @@ def trust_in(tables: Mapping[str, pd.DataFrame], record: MetadataRecord, group: 
     if any(row is None for row in rows):
         return None
     row = min(rows, key=lambda row: row["ratio"])
-    numbers = (int(row[name]) for name in ("n", "real_n", "real_patients"))
-    return Trust(min(float(row["ratio"]), 1.0), row["attribute"], group, *numbers)
+    got, real = (tuple(map(float, row[[f"{of}{name}" for name in AGREEMENT]])) for of in ("", "real_"))
+    num_tiles, num_real, num_patients = (int(row[name]) for name in ("n", "real_n", "real_patients"))
+    value = min(float(row["ratio"]), 1.0)
+    return Trust(value, row["attribute"], group, got, num_tiles, real, num_real, num_patients)
 
 
 def asked_versus_got(reference_set: ReferenceSet, attribute: str, seed: int = 0) -> pd.DataFrame:

@@ -23,6 +23,7 @@ class AttachedTiles:
 
     def __init__(self) -> None:
         self._rows: dict[Place, list[pd.Series]] = {}
+        self._paths: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -34,9 +35,11 @@ class AttachedTiles:
             ManifestError: the manifest cannot be used, e.g. because images are missing; what was attached stays.
         """
         rows = {place: list(found) for place, found in self._rows.items()}
-        for _, row in read_manifest(manifest_path).iterrows():
+        manifest = read_manifest(manifest_path)
+        for _, row in manifest.iterrows():
             rows.setdefault(_place(Path(row["path"]).name, row), []).append(row)
         self._rows = rows
+        self._paths = self._paths | {Path(path).name: path for path in manifest["path"].unique()}
         return len(rows)
 
     def image(self, tile: pd.Series) -> np.ndarray | None:
@@ -53,6 +56,18 @@ class AttachedTiles:
             if tile_digest(pixels) == tile["id"]:
                 return pixels
         return None
+
+    def window(self, image_name: str, x: float, y: float, side_px: int) -> np.ndarray | None:
+        """A piece of an attached image, uint8 `(side, side, 3)`; `None` if there is no such image, or it is smaller.
+
+        Nothing but the image's name says that it is the right one: a window has no hash.
+        """
+        try:
+            image = read_image(self._paths[image_name])
+        except (KeyError, ManifestError):
+            return None
+        window = image[int(y) : int(y) + side_px, int(x) : int(x) + side_px]
+        return window if window.shape[:2] == (side_px, side_px) else None
 
 
 def _place(name: str, row: pd.Series) -> Place:

@@ -1,4 +1,8 @@
-"""The copy audit: which windows of training regions tiles are most like, and how unusual that is. Knows no model."""
+"""The copy audit: which windows of training regions tiles are most like, and how unusual that is.
+
+It looks at pixels (metrics/memorization.py), so the reference set keeps its results: neither the training regions nor
+the pixels of the bank are there when they are looked at.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

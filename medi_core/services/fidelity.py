@@ -74,6 +74,11 @@ class FidelityService:
         self._of: ReferenceSet | None = None
         self._tables: dict[tuple, pd.DataFrame] = {}
 
+    @property
+    def encoder(self) -> str:
+        """Whose features are compared: distances are named after it."""
+        return self._reference.load().facts["encoder"]
+
     def fidelity(self, by: str, config: FidelityConfig = DEFAULT) -> pd.DataFrame:
         """`fidelity_table` of the reference set."""
         return self._kept((by, config), lambda reference: fidelity_table(reference, by, config))

@@ -6,11 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
-
 from medi_core.data.feature_cache import tile_digest
-from medi_core.data.reference_set import ReferenceSet, read_reference, write_reference
+from medi_core.data.reference_set import ReferenceSet, read_pixels, read_reference, write_pixels, write_reference
 from medi_core.data.tile_files import provenance_json
 from medi_core.errors import InvalidRequestError, ReferenceSetError
 from medi_core.metadata.schema import MetadataRecord
@@ -18,7 +15,6 @@ from medi_core.metadata.vocabulary import Vocabulary, pair_key
 from medi_core.services.encoding import EncodingService
 from medi_core.services.generated_tile import GeneratedTile
 from medi_core.services.generation import DEFAULT_GUIDANCE, DEFAULT_STEPS, GenerationRequest, GenerationService
-from medi_core.storage import translate_write_errors
 
 TRAINED, UNSEEN = ("seen", "rare"), "never seen"
 CLASS_ONLY = "class only"
@@ -139,15 +135,13 @@ def _finished_or_made(
     try:
         finished = read_reference(folder)
         if {name: finished.facts.get(name) for name in facts} == facts:
-            return finished, load_file(pixels)["tiles"]
-    except (ReferenceSetError, OSError, SafetensorError):
+            return finished, read_pixels(pixels)
+    except ReferenceSetError:
         pass  # not begun, or begun with something else
     made = generation.generate(GenerationRequest(entry.record, entry.seeds))
-    images = np.ascontiguousarray([tile.image for tile in made])
+    images = np.stack([tile.image for tile in made])
     part = ReferenceSet(pd.DataFrame([_row(tile, entry.group) for tile in made]), encoding.features_of(images), facts)
-    with translate_write_errors(str(work)):
-        work.mkdir(parents=True, exist_ok=True)
-        save_file({"tiles": images}, pixels)
+    write_pixels(images, pixels)
     write_reference(part, folder)  # last: its presence says that the entry is finished
     return read_reference(folder), images
 

@@ -8,6 +8,7 @@ from medi_core.ui.about_tab import build_about_tab
 from medi_core.ui.api import build_api
 from medi_core.ui.compare_tab import build_compare_tab
 from medi_core.ui.embedding_tab import build_embedding_tab
+from medi_core.ui.fidelity_tab import build_fidelity_tab
 from medi_core.ui.generate_tab import build_generate_tab
 from medi_core.ui.rerender_tab import build_rerender_tab
 from medi_core.ui.shared import Shared
@@ -19,6 +20,7 @@ TABS = {
     "compare": ("Compare", build_compare_tab),
     "rerender": ("Re-render", build_rerender_tab),
     "map": ("Map", build_embedding_tab),
+    "fidelity": ("Fidelity", build_fidelity_tab),
     "about": ("About", build_about_tab),
 }
 CACHE_SECONDS = 3600

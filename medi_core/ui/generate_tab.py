@@ -37,6 +37,7 @@ from medi_core.ui.sampling_controls import (
 )
 from medi_core.ui.shared import GPU_QUEUE, Shared
 from medi_core.ui.tile_view import tile_details
+from medi_core.ui.trust_badge import trust_badge
 
 MAX_TILES = 16
 MAX_MAP_TILES = 200
@@ -54,11 +55,14 @@ def build_generate_tab(shared: Shared) -> None:
     def welcome_item(tile: GeneratedTile) -> tuple[Image.Image, str]:
         return gallery_image(tile), f"{describe(vocabulary, tile.record)} · seed {tile.seed}"
 
+    def badge_of(record: MetadataRecord) -> str:
+        return support_badge(vocabulary, record) + trust_badge(shared.services.fidelity, record)
+
     # ---------------------------------------------------------------- widgets
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
             metadata = build_metadata_controls(vocabulary, initial)
-            badge = gr.HTML(support_badge(vocabulary, initial), padding=False)
+            badge = gr.HTML(badge_of(initial), padding=False, elem_id="generate-badge")
             num_tiles = gr.Slider(1, MAX_TILES, value=8, step=1, label="Number of tiles", buttons=[])
             with gr.Row():
                 generate = gr.Button("Generate", variant="primary", elem_id="generate-button", min_width=120)
@@ -127,7 +131,7 @@ def build_generate_tab(shared: Shared) -> None:
 
     # --------------------------------------------------------------- handlers
     def on_metadata(*values):
-        return support_badge(vocabulary, metadata.record(values))
+        return badge_of(metadata.record(values))
 
     def on_start(is_locked: bool, seed: int | None):
         """The seed of this run stays in sight: a link, or "keep", means these tiles. None can be clicked yet."""

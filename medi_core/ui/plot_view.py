@@ -13,8 +13,14 @@ PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 _SCRIPT = """
 const source = %r;
 const target = () => element.querySelector('.medi-plot');
-const belowTheFigure = {  // on a phone a legend beside the figure would leave no room for it
-    orientation: 'h', x: 0, xanchor: 'left', y: -0.02, yanchor: 'top', maxheight: 200, font: {size: 10},
+const fitToPhone = layout => {
+    const legend = layout.legend ??= {};
+    if (legend.orientation === 'h') {  // stands above the figure, there in several lines
+        layout.height += 80;
+    } else {  // beside the figure it would leave no room for it
+        Object.assign(legend, {orientation: 'h', x: 0, xanchor: 'left', y: -0.02, yanchor: 'top', maxheight: 200,
+                               font: {size: 10}});
+    }
 };
 const hasWebGL = (() => {
     try { return !!document.createElement('canvas').getContext('webgl'); } catch { return false; }
@@ -38,7 +44,8 @@ const wire = plot => {
 const draw = async () => {
     if (!props.value) return;
     const plot = target(), figure = JSON.parse(props.value);
-    if (plot.clientWidth < 600) Object.assign(figure.layout.legend ??= {}, belowTheFigure);
+    if (plot.clientWidth < 600) fitToPhone(figure.layout);
+    if (figure.layout.height) plot.style.height = `${figure.layout.height}px`;
     if (!hasWebGL) figure.data.forEach(trace => { if (trace.type === 'scattergl') trace.type = 'scatter'; });
     try {
         const Plotly = await library();
@@ -60,7 +67,7 @@ new IntersectionObserver((entries, observer) => {
 
 
 def build_plot(label: str, elem_id: str, height_px: int) -> gr.HTML:
-    """A place for a figure; its value is the figure's JSON.
+    """A place for a figure; its value is the figure's JSON. A figure with a height of its own gets that.
 
     Events, with their data: `focus` {dark} once, when it first comes into sight; `click` {point} and
     `select` {points}, the `customdata` of the points.

@@ -1,13 +1,24 @@
 """A planted copy is flagged and named; real tiles of other patients tell what is usual."""
 
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from medi_core.cli import main
+from medi_core.data.reference_set import COLUMNS, ReferenceSet
+from medi_core.data.tile_files import provenance_json
 from medi_core.errors import InvalidRequestError, ManifestError, ReferenceSetError, TooFewTilesError
+from medi_core.metadata.schema import MetadataRecord
+from medi_core.metrics.tile_windows import orient
 from medi_core.services import copy_audit
+from medi_core.services.attached_tiles import AttachedTiles
 from medi_core.services.copy_audit import OVERALL, audit_files, baseline_rows, copy_report, windows_of_tiles
+from medi_core.services.copy_pairs import CopyAuditService
+from medi_core.services.generation import GenerationRequest
 from tests.toys import synthetic_tissue
 
 NUM_REGIONS, NUM_HELD_OUT = 6, 12
@@ -102,3 +113,36 @@ def test_the_baseline_takes_every_patient_before_a_second_tile_of_one(monkeypatc
     )
     assert sorted(baseline_rows(real)["patient_id"]) == ["a", "b", "c", "d"]
     assert baseline_rows(real).index.tolist() == baseline_rows(real).index.tolist()
+
+
+def test_the_command_prints_what_is_flagged_and_writes_every_pair(synthetic_path, real_path, tmp_path, capsys):
+    out = tmp_path / "pairs.csv"
+    flags = ["--synthetic", str(synthetic_path), "--manifest", str(real_path), "--percentile", "10"]
+    assert main(["audit-copies", *flags, "--out", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert "held-out real tiles begin" in text
+    assert "real-2.png" in text
+    assert len(pd.read_csv(out)) == 4
+    assert main(["audit-copies", *flags, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pairs"][0]["window_image"] == "real-2.png"
+    assert main(["audit-copies", *flags[:4]]) == 2
+    assert "needs at least 100 real tiles" in capsys.readouterr().err
+
+
+def test_a_pair_is_the_tile_made_again_and_turned_beside_its_window_if_attached(tiny_services, tmp_path):
+    (tile,) = tiny_services.generation.generate(GenerationRequest(MetadataRecord(), (3,)))
+    row = {"id": "t", "origin": "synthetic", "requested": provenance_json(tile.provenance()), "window_similarity": 0.4}
+    tiles = pd.DataFrame([row | {"window_image": "real-0.png", "window_x": 5.0, "window_y": 9.0, "window_turn": 5.0}])
+    reference = ReferenceSet(tiles.reindex(columns=COLUMNS), np.zeros((1, 2), np.float32), {})
+    attached = AttachedTiles()
+    service = CopyAuditService(tiny_services.generation, SimpleNamespace(load=lambda: reference), attached)
+    pair = service.pair("t")
+    assert pair.window is None
+    np.testing.assert_array_equal(pair.turned, orient(tile.image, 5))
+    region = synthetic_tissue(192, 0)
+    Image.fromarray(region).save(tmp_path / "real-0.png")
+    pd.DataFrame({"path": ["real-0.png"]}).to_csv(tmp_path / "attach.csv", index=False)
+    attached.attach(tmp_path / "attach.csv")
+    np.testing.assert_array_equal(service.pair("t").window, region[9:137, 5:133])
+    with pytest.raises(InvalidRequestError, match="no audited synthetic tile 'u'"):
+        service.pair("u")

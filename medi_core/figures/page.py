@@ -1,0 +1,17 @@
+"""What every figure takes from the page that it stands on: its ink, and no background of its own."""
+
+
+def ink(dark: bool) -> str:
+    """Colour of text and outlines on a dark or a white page."""
+    return "#e5e7eb" if dark else "#1f2937"
+
+
+def page_layout(dark: bool) -> dict[str, object]:
+    """The part of a plotly layout that all figures share."""
+    return {
+        "template": "none",
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": ink(dark), "size": 12},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)"},
+    }

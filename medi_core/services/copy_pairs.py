@@ -1,0 +1,51 @@
+"""The copy audit of the loaded reference set: its report, and each tile beside its training window to look at."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from medi_core.errors import InvalidRequestError
+from medi_core.metrics.tile_windows import orient
+from medi_core.services.attached_tiles import AttachedTiles
+from medi_core.services.copy_audit import CopyReport, copy_report
+from medi_core.services.generated_tile import GeneratedTile
+from medi_core.services.generation import GenerationService, request_from
+from medi_core.services.reference import ReferenceService
+
+
+@dataclass(frozen=True)
+class CopyPair:
+    """A synthetic tile beside the training window that it is most like."""
+
+    tile: GeneratedTile
+    turned: np.ndarray
+    """uint8 `(S, S, 3)`: the tile in the orientation in which it is like the window."""
+    window: np.ndarray | None
+    """uint8 `(S, S, 3)`; `None` where the training image is not attached."""
+
+
+class CopyAuditService:
+    """The audit of the loaded reference set, and its pairs to look at."""
+
+    def __init__(self, generation: GenerationService, reference: ReferenceService, attached: AttachedTiles) -> None:
+        self._generation, self._reference, self._attached = generation, reference, attached
+
+    def report(self, percentile: float = 1.0) -> CopyReport:
+        """`copy_report` of the bank."""
+        return copy_report(self._reference.load().tiles, percentile)
+
+    def pair(self, tile_id: str) -> CopyPair:
+        """A tile of the bank, made again from its seed, and its training window.
+
+        Raises:
+            InvalidRequestError: the bank has no such tile, or it has no texture to compare.
+        """
+        tiles = self._reference.load().synthetic.tiles
+        found = tiles[(tiles["id"] == tile_id) & tiles["window_similarity"].notna()]
+        if found.empty:
+            raise InvalidRequestError(f"the reference set has no audited synthetic tile {tile_id!r}: choose a row")
+        row = found.iloc[0]
+        (tile,) = self._generation.generate(request_from(json.loads(row["requested"])))
+        window = self._attached.window(row["window_image"], row["window_x"], row["window_y"], len(tile.image))
+        return CopyPair(tile, orient(tile.image, int(row["window_turn"])), window)
