@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
 from medi_core.data.feature_cache import tile_digest
 from medi_core.data.reference_set import ReferenceSet, read_pixels, read_reference, write_pixels, write_reference
 from medi_core.data.tile_files import provenance_json
