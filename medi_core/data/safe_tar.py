@@ -9,23 +9,21 @@ import shutil
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path, PurePosixPath
 
-from PIL import Image, UnidentifiedImageError
-
+from medi_core.data.archive_checks import (
+    IMAGE_SUFFIXES,
+    MAX_IMAGE_BYTES,
+    MAX_NAME_CHARS,
+    check_image_header,
+    checked_path,
+)
 from medi_core.errors import ManifestError, StorageError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 LABEL_SUFFIXES = (".json", ".cls")
-MAX_IMAGE_BYTES = 32 * 2**20
-"""One image file; a tile of 256 × 256 px has about 0.1 MB as PNG."""
-MAX_IMAGE_SIDE_PX = 8192
-"""By its header: a small file can announce gigabytes of pixels."""
 MAX_LABEL_BYTES = 64 * 2**10
 MAX_MEMBERS = 5_000_000
 """Over all tars; TCGA-UT has 1.6 million tiles."""
-MAX_NAME_CHARS = 500
 FREE_BYTES = 2**30
 """Left on the disk after unpacking."""
 
@@ -91,7 +89,7 @@ def write_images(tars: Sequence[Path], folder: Path) -> None:
     for member in read_members(tars):
         if PurePosixPath(member.name).suffix.lower() in IMAGE_SUFFIXES:
             content = member.read()
-            _check_image(content, member.where)
+            check_image_header(content, member.where)
             target = folder / member.name
             if not target.resolve().is_relative_to(folder.resolve()):  # cannot be, by `_checked_name`
                 raise ManifestError(f"{member.where} leaves the folder; only plain relative paths are unpacked")
@@ -102,10 +100,7 @@ def write_images(tars: Sequence[Path], folder: Path) -> None:
 
 def _checked_name(info: tarfile.TarInfo, where: str) -> str:
     """The member's normalised name, once nothing speaks against the member."""
-    name = PurePosixPath(info.name)
-    is_odd = len(info.name) > MAX_NAME_CHARS or "\\" in info.name or ":" in info.name or not info.name.isprintable()
-    if name.is_absolute() or ".." in name.parts or is_odd:
-        raise ManifestError(f"{where} has an unsafe name; only plain relative paths are unpacked")
+    name = checked_path(info.name, where)
     if not (info.isdir() or (info.isreg() and not info.issparse())):
         raise ManifestError(f"{where} is a link, device or sparse file; only plain files are unpacked")
     suffix = name.suffix.lower()
@@ -113,14 +108,3 @@ def _checked_name(info: tarfile.TarInfo, where: str) -> str:
     if limit is not None and info.size > limit:
         raise ManifestError(f"{where} has {info.size:,} bytes; at most {limit:,} are read")
     return str(name)
-
-
-def _check_image(content: bytes, where: str) -> None:
-    """Its header is that of a JPEG or PNG of sane size; no pixel is decoded."""
-    try:
-        with Image.open(BytesIO(content), formats=("JPEG", "PNG")) as image:
-            width, height = image.size
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
-        raise ManifestError(f"{where} is no JPEG or PNG image: {error}") from error
-    if max(width, height) > MAX_IMAGE_SIDE_PX:
-        raise ManifestError(f"{where} is {width}×{height} px; at most {MAX_IMAGE_SIDE_PX} px a side are read")

@@ -35,8 +35,12 @@ class CopyAuditService:
         """`copy_report` of the bank."""
         return copy_report(self._reference.load().tiles, percentile)
 
-    def pair(self, tile_id: str) -> CopyPair:
+    def pair(self, tile_id: str, attached: AttachedTiles | None = None) -> CopyPair:
         """A tile of the bank, made again from its seed, and its training window.
+
+        Args:
+            tile_id: content hash of the tile.
+            attached: real tiles of the visitor; by default those of the app.
 
         Raises:
             InvalidRequestError: the bank has no such tile, or it has no texture to compare.
@@ -47,5 +51,6 @@ class CopyAuditService:
             raise InvalidRequestError(f"the reference set has no audited synthetic tile {tile_id!r}: choose a row")
         row = found.iloc[0]
         (tile,) = self._generation.generate(request_from(json.loads(row["requested"])))
-        window = self._attached.window(row["window_image"], row["window_x"], row["window_y"], len(tile.image))
+        place = (row["window_image"], row["window_x"], row["window_y"])
+        window = (attached or self._attached).window(*place, len(tile.image))
         return CopyPair(tile, orient(tile.image, int(row["window_turn"])), window)

@@ -6,12 +6,13 @@ A point is called by the row of its tile in the reference set, as text; a tile m
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from medi_core.data.reference_set import ReferenceSet
-from medi_core.errors import InvalidRequestError
+from medi_core.errors import InvalidRequestError, ManifestError
 from medi_core.metadata.schema import ATTRIBUTE, ATTRIBUTES
 from medi_core.projection import ProjectionConfig, fit_projection, nearest, place_by_neighbours
 from medi_core.services.attached_tiles import AttachedTiles
@@ -101,17 +102,42 @@ class EmbeddingService:
             ).format(**index)
         return text
 
-    def real_image(self, point_id: str) -> np.ndarray | None:
-        """Pixels of a real tile, uint8 `(H, W, 3)`, where it is attached."""
+    def real_image(self, point_id: str, attached: AttachedTiles | None = None) -> np.ndarray | None:
+        """Pixels of a real tile, uint8 `(H, W, 3)`, where it is attached: by the visitor, or by default to the app."""
         reference = self._reference.load_map()
-        return self.attached.image(reference.tiles.iloc[self._row(reference, point_id)])
+        return (attached or self.attached).image(reference.tiles.iloc[self._row(reference, point_id)])
+
+    def attach_upload(self, path: Path, folder: Path) -> tuple[AttachedTiles, int]:
+        """A visitor's zip of real tiles beside those of the app, and how many tiles of the map it may show.
+
+        Args:
+            path: the zip.
+            folder: to unpack it into; the caller's, who deletes it.
+
+        Raises:
+            ManifestError: as `AttachedTiles.attach_zip`, or none of the tiles is on the map.
+        """
+        attached = AttachedTiles(besides=self.attached)
+        attached.attach_zip(path, folder)
+        reference = self._reference.load_map()
+        num = attached.num_known(reference.real.tiles)
+        if num == 0:
+            raise ManifestError(
+                f"none of the {len(attached):,} tiles of {path.name} is on the map; it knows real tiles by the name of "
+                "their image and their x and y in it, as “Download selection (CSV)” lists them"
+            )
+        return attached, num
 
     def refit(self, config: ProjectionConfig, on_progress: Callable[[int, int], None]) -> np.ndarray:
         """A map of the same tiles with other settings, float32 `(N, 2)`; an error raised by `on_progress` ends it."""
         return fit_projection(self._reference.load_map().features, config, on_progress)
 
-    def details(self, point_id: str) -> PointDetails:
+    def details(self, point_id: str, attached: AttachedTiles | None = None) -> PointDetails:
         """Tile, metadata and nearest real tiles of a point.
+
+        Args:
+            point_id: of `points_with`.
+            attached: real tiles of the visitor; by default those of the app.
 
         Raises:
             InvalidRequestError: there is no such point, or its tile has left the memory.
@@ -130,7 +156,7 @@ class EmbeddingService:
         facts = {name: tile[name] for name in columns if pd.notna(tile[name])}
         neighbours = self._neighbours(reference, reference.features[row], row)
         if tile["origin"] == "real":
-            return PointDetails(point_id, facts, self.attached.image(tile), None, neighbours)
+            return PointDetails(point_id, facts, (attached or self.attached).image(tile), None, neighbours)
         (made,) = self._generation.generate(request_from(json.loads(tile["requested"])))
         return PointDetails(point_id, facts, made.image, made, neighbours)
 

@@ -59,7 +59,10 @@ class BankEntry:
 def plan_bank(
     vocabulary: Vocabulary, held_out_pairs: list[tuple[str, str]], config: BankConfig
 ) -> tuple[BankEntry, ...]:
-    """Every pair with support, never-seen pairs, as many tiles of each type with the center left open, and sweeps.
+    """Every pair with support, never-seen pairs, the same cancer types with the center left open, and sweeps.
+
+    Of a type there are as many tiles without a center as there are with one of its pairs that held-out tiles can be
+    compared with.
 
     A sweep asks for a cancer type and one value of one other attribute, so that what is got is owed to that value.
 
@@ -83,7 +86,8 @@ def plan_bank(
         status = vocabulary.support_of(record).status if (cancer_type, center) in seen else UNSEEN
         num = _quarter(config) if status == "rare" else config.tiles_a_pair
         wanted.append((record, status, num))
-        of_type[cancer_type] = of_type.get(cancer_type, 0) + num
+        if (cancer_type, center) in held_out_pairs:
+            of_type[cancer_type] = of_type.get(cancer_type, 0) + num
     wanted += [(MetadataRecord(cancer_type=name), CLASS_ONLY, num) for name, num in of_type.items()]
     wanted += [(record, ATTRIBUTE_SWEEP, _quarter(config)) for record in _sweeps(vocabulary, config)]
     entries, seed = [], config.first_seed

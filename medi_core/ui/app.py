@@ -3,7 +3,7 @@
 import gradio as gr
 
 from medi_core.bootstrap import Services
-from medi_core.data.tile_files import MAX_UPLOAD_BYTES
+from medi_core.data.safe_zip import MAX_ZIP_BYTES
 from medi_core.ui.about_tab import build_about_tab
 from medi_core.ui.api import build_api
 from medi_core.ui.compare_tab import build_compare_tab
@@ -11,7 +11,7 @@ from medi_core.ui.embedding_tab import build_embedding_tab
 from medi_core.ui.fidelity_tab import build_fidelity_tab
 from medi_core.ui.generate_tab import build_generate_tab
 from medi_core.ui.rerender_tab import build_rerender_tab
-from medi_core.ui.shared import Shared
+from medi_core.ui.shared import SessionTiles, Shared
 
 TITLE = "MeDi Explorer"
 NOTICE = "Synthetic H&E tiles conditioned on cancer type, hospital and stain. For research only, not for diagnosis."
@@ -31,9 +31,10 @@ def build_app(services: Services) -> gr.Blocks:
     with gr.Blocks(title=TITLE, delete_cache=(CACHE_SECONDS, CACHE_SECONDS), analytics_enabled=False) as app:
         gr.Markdown(f"# {TITLE}\n{NOTICE}", elem_classes="medi-head")
         base_tile, compare_tile, map_tiles = gr.State(("", 0.0)), gr.State(("", 0.0)), gr.State([])
+        attached = gr.State(None, time_to_live=CACHE_SECONDS, delete_callback=_delete_upload)
         # its children must be tabs only: the browser numbers them. On a phone no tab hides behind "…"
         with gr.Tabs(overflow_behavior="wrap") as tabs:
-            shared = Shared(services, tabs, base_tile, compare_tile, map_tiles)
+            shared = Shared(services, tabs, base_tile, compare_tile, map_tiles, attached)
             for name, (label, build_tab) in TABS.items():
                 with gr.Tab(label, id=name):
                     build_tab(shared)
@@ -49,8 +50,13 @@ def launch_options(services: Services) -> dict:
         "css_paths": services.settings.assets_dir / "style.css",
         "footer_links": ["api", "settings"],
         "show_error": True,
-        "max_file_size": MAX_UPLOAD_BYTES,
+        "max_file_size": MAX_ZIP_BYTES,  # a single tile has a limit of its own
     }
+
+
+def _delete_upload(uploaded: SessionTiles | None) -> None:
+    if uploaded is not None:
+        uploaded.delete()
 
 
 def _tab_in_link(request: gr.Request):

@@ -12,7 +12,7 @@ from medi_core.figures.similarity_histogram import similarity_histogram
 from medi_core.services.copy_audit import CopyReport
 from medi_core.ui.handlers import reported, write_download
 from medi_core.ui.plot_view import build_plot
-from medi_core.ui.shared import GPU_QUEUE, Shared
+from medi_core.ui.shared import GPU_QUEUE, SessionTiles, Shared
 from medi_core.ui.tables import interval_text, table_html
 
 NUM_PAIRS = 20
@@ -66,8 +66,8 @@ def build_copy_view(shared: Shared) -> None:
         return figure.to_json(), summary(report), rows_of(top), top["id"].tolist(), gr.update(visible=True, value=file)
 
     @reported
-    def on_pair(ids: list[str], event: gr.SelectData):
-        pair = service.pair(ids[event.index[0]])
+    def on_pair(ids: list[str], uploaded: SessionTiles | None, event: gr.SelectData):
+        pair = service.pair(ids[event.index[0]], uploaded and uploaded.tiles)
         turned = Image.fromarray(pair.turned)
         turned.info.update(png_text(pair.tile.provenance()))
         note = "" if pair.window is not None else missing_window()
@@ -80,7 +80,8 @@ def build_copy_view(shared: Shared) -> None:
     # ----------------------------------------------------------------- wiring
     quiet = {"api_visibility": "private"}
     plot.focus(on_sight, None, [plot, status, pairs, ids, as_csv], **quiet)
-    pairs.select(on_pair, ids, [made, real, pair_note], concurrency_id=GPU_QUEUE, **quiet)  # the tile is made again
+    shown = [made, real, pair_note]
+    pairs.select(on_pair, [ids, shared.attached], shown, concurrency_id=GPU_QUEUE, **quiet)  # the tile is made again
 
 
 def build_image(label: str, elem_id: str) -> gr.Image:
@@ -124,6 +125,6 @@ def csv_of(report: CopyReport) -> bytes:
 
 def missing_window() -> str:
     return (
-        '<p class="medi-note">The training image is not part of this app. Start with '
-        "<code>python app.py --tiles manifest.csv</code> to see the window beside the tile.</p>"
+        '<p class="medi-note">The training image is not part of this app. Start it with '
+        "<code>--tiles manifest.csv</code>, or upload a zip in the Map tab, to see the window beside the tile.</p>"
     )

@@ -1,12 +1,16 @@
 """Map: real and synthetic tiles by what an encoder sees in them; click a point for its tile, draw a lasso to count."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
+from functools import partial
 from html import escape
+from pathlib import Path
 
 import gradio as gr
 import numpy as np
 
-from medi_core.errors import ReferenceSetError
+from medi_core.errors import MediError, ReferenceSetError
 from medi_core.figures.embedding_map import embedding_map_figure
 from medi_core.metadata.schema import ATTRIBUTE
 from medi_core.metadata.vocabulary import count
@@ -16,12 +20,16 @@ from medi_core.ui.handlers import gallery_image, progress_html, reported, write_
 from medi_core.ui.plot_view import build_plot
 from medi_core.ui.point_view import counts_html, facts_html, neighbours_html
 from medi_core.ui.runs import wire_run
-from medi_core.ui.shared import GPU_QUEUE, Shared
+from medi_core.ui.shared import GPU_QUEUE, SessionTiles, Shared
 
 OTHER_COLUMNS = (("Origin", "origin"), ("Support of the pair", "group"), ("Data set", "dataset"), ("Split", "split"))
 INTRO = (
     "Each point is a tile, placed so that tiles with like features lie near each other. Distances across the map, and "
     "the axes, mean nothing. Click a point for its tile; draw a lasso or a box to count what is inside."
+)
+UPLOAD_NOTE = (
+    '<p class="medi-note">A zip of the images and one manifest (.csv with the column path; x and y for tiles of a '
+    "larger image), at most 100 MB. Seen by you alone, and deleted after an hour or when you upload another one.</p>"
 )
 
 
@@ -51,6 +59,10 @@ def build_embedding_tab(shared: Shared) -> None:
             )
             facts = gr.HTML("Click a point to see its tile.", padding=False, elem_id="map-facts")
             neighbours = gr.HTML("", padding=False, elem_id="map-neighbours")
+    with gr.Accordion("Show the real tiles", open=False):
+        gr.HTML(UPLOAD_NOTE, padding=False)
+        upload = gr.File(label="Zip", file_types=[".zip"], type="filepath", height=120, elem_id="map-upload")
+        upload_note = gr.HTML("", padding=False, elem_id="map-upload-note")
     with gr.Accordion("Fit the map anew", open=False):
         with gr.Row():
             method = gr.Radio([("UMAP", "umap"), ("PCA, fast", "pca")], value="umap", label="Method")
@@ -85,11 +97,26 @@ def build_embedding_tab(shared: Shared) -> None:
         return gr.skip() if dark is None else figure_of(by, dark, coordinates, tile_ids)
 
     @reported
-    def on_click(event: gr.EventData):
-        details = service.details(str(event.point))
+    def on_upload(path: str | None, before: SessionTiles | None):
+        if path is None:
+            return gr.skip(), gr.skip()
+        folder = Path(tempfile.mkdtemp(prefix="medi-tiles-"))
+        try:
+            tiles, num = service.attach_upload(Path(path), folder)
+        except MediError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        if before is not None:
+            before.delete()
+        return SessionTiles(folder, tiles), f"{count(num, 'real tile')} of the map can be seen now. Click a point."
+
+    @reported
+    def on_click(uploaded: SessionTiles | None, event: gr.EventData):
+        attached = uploaded and uploaded.tiles
+        details = service.details(str(event.point), attached)
         image = details.image if details.tile is None else gallery_image(details.tile)
         shown = gr.update(value=image, visible=image is not None, alt_text=f"{details.facts['origin']} tile")
-        return shown, facts_html(details), neighbours_html(details, service.real_image)
+        return shown, facts_html(details), neighbours_html(details, partial(service.real_image, attached=attached))
 
     @reported
     def on_lasso(by: str, event: gr.EventData):
@@ -123,8 +150,9 @@ def build_embedding_tab(shared: Shared) -> None:
         on_recount, [colour_by, selected], [counts, as_csv], **quiet
     )
     shared.map_tiles.change(on_new_tiles, drawing, plot, **quiet)
+    upload.upload(on_upload, [upload, shared.attached], [shared.attached, upload_note], api_visibility="private")
     plot.click(
-        on_click, None, [tile, facts, neighbours], concurrency_id=GPU_QUEUE, api_visibility="private"
+        on_click, shared.attached, [tile, facts, neighbours], concurrency_id=GPU_QUEUE, api_visibility="private"
     )  # a synthetic tile is made again from its seed
     plot.select(on_lasso, colour_by, [counts, as_csv, selected], **quiet)
     wire_run(

@@ -41,8 +41,8 @@ def facts_html(details: PointDetails) -> str:
     missing = ""
     if details.image is None:
         missing = (
-            '<p class="medi-note">The image is not part of this app. Get it from its source and start with '
-            "<code>python app.py --tiles manifest.csv</code> to see it here.</p>"
+            '<p class="medi-note">The image is not part of this app. Get it from its source, and start the app with '
+            "<code>--tiles manifest.csv</code> or upload a zip below to see it here.</p>"
         )
     return f'<table class="medi-table"><tbody>{rows}</tbody></table>{missing}'
 

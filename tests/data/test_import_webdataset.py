@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from medi_core.data import safe_tar
+from medi_core.data import archive_checks, safe_tar
 from medi_core.data.import_webdataset import import_webdataset
 from medi_core.data.manifest import COLUMNS, read_manifest, write_manifest
 from medi_core.errors import ManifestError, StorageError
@@ -155,7 +155,7 @@ def test_a_size_that_only_the_header_claims_is_refused(tar_path, tmp_path):
 
 
 def test_an_image_of_absurd_sides_is_refused_by_its_header(tar_path, tmp_path, monkeypatch):
-    monkeypatch.setattr(safe_tar, "MAX_IMAGE_SIDE_PX", 15)
+    monkeypatch.setattr(archive_checks, "MAX_IMAGE_SIDE_PX", 15)
     assert "is 16×16 px; at most 15 px a side" in refusal_of(tar_path, sample("a"), tmp_path / "out")
 
 
