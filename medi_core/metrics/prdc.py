@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from medi_core.errors import InvalidRequestError
 from medi_core.metrics.checks import require_features
 
 CHUNK_ROWS = 256
 """Rows of distances held at a time: 256 × 10,000 tiles in float64 are 20 MB."""
+EDGE = 1e-10
+"""Far above the rounding of a squared distance between features of unit spread, far below what tells tiles apart."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,15 @@ def precision_recall_density_coverage(real: np.ndarray, synthetic: np.ndarray, k
     if k < 1:
         raise InvalidRequestError(f"k = {k}: at least 1 neighbour is needed")
     require_features(real, synthetic, k + 1, f"a comparison of {k} nearest neighbours")
-    radius_real, radius_synthetic = _radii(real, k), _radii(synthetic, k)
+    real, synthetic = _to_unit_spread(real, synthetic)
+    radius_real, radius_synthetic = _squared_radii(real, k), _squared_radii(synthetic, k)
     balls_around = np.zeros(len(synthetic))  # how many real balls each synthetic tile lies in
     recalled = covered = 0
-    for rows, distances in _distance_chunks(real, synthetic):
-        inside_real = distances <= radius_real[rows, None]
+    for rows, distances in _squared_distance_chunks(real, synthetic):
+        inside_real = distances <= _edge_counts(radius_real[rows, None])
         balls_around += inside_real.sum(axis=0)
         covered += np.count_nonzero(inside_real.any(axis=1))
-        recalled += np.count_nonzero((distances <= radius_synthetic).any(axis=1))
+        recalled += np.count_nonzero((distances <= _edge_counts(radius_synthetic)).any(axis=1))
     return PRDC(
         precision=float((balls_around > 0).mean()),
         recall=recalled / len(real),
@@ -66,18 +68,31 @@ def precision_recall_density_coverage(real: np.ndarray, synthetic: np.ndarray, k
     )
 
 
-def _radii(features: np.ndarray, k: int) -> np.ndarray:
-    """Distance of each tile to its k-th neighbour, float64 `(N,)`; index k, for the tile itself comes at 0."""
-    return np.concatenate([np.partition(chunk, k, axis=1)[:, k] for _, chunk in _distance_chunks(features, features)])
+def _to_unit_spread(real: np.ndarray, synthetic: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both less the mean of the real ones and divided by their spread, float64: then `EDGE` fits any encoder."""
+    centre = real.mean(axis=0, dtype=np.float64)
+    real, synthetic = real - centre, synthetic - centre
+    spread = np.sqrt(np.square(real).sum(axis=1).mean()) or 1.0
+    return real / spread, synthetic / spread
 
 
-def _distance_chunks(first: np.ndarray, second: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Rows of `first` and their distances to all of `second`, `(rows, M)`.
+def _squared_radii(features: np.ndarray, k: int) -> np.ndarray:
+    """Squared distance of each tile to its k-th neighbour, `(N,)`; the tile itself comes first, at 0."""
+    chunks = _squared_distance_chunks(features, features)
+    return np.concatenate([np.partition(distances, k, axis=1)[:, k] for _, distances in chunks])
 
-    By differences, not by |x|² + |y|² − 2xy: that is faster, but gives equal tiles a distance above 0, and
-    then a tile on the edge of a ball falls in or out by rounding.
+
+def _edge_counts(squared_radius: np.ndarray) -> np.ndarray:
+    """A radius larger by a hair, so that no tile on the edge of a ball falls out of it by rounding."""
+    return squared_radius * (1 + EDGE) + EDGE
+
+
+def _squared_distance_chunks(first: np.ndarray, second: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Rows of `first` and their squared distances to all of `second`, `(rows, M)`.
+
+    As |x|² + |y|² − 2xy, one product of matrices: ten times as fast as by differences.
     """
-    second = second.astype(np.float64)
+    lengths = np.square(second).sum(axis=1)
     for start in range(0, len(first), CHUNK_ROWS):
         rows = slice(start, min(start + CHUNK_ROWS, len(first)))
-        yield rows, cdist(first[rows].astype(np.float64), second)
+        yield rows, np.square(first[rows]).sum(axis=1)[:, None] + lengths - 2 * first[rows] @ second.T

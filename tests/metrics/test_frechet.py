@@ -35,6 +35,16 @@ def test_it_is_the_printed_formula_also_for_unequal_sizes():
     assert frechet_distance(first, second) == pytest.approx(direct_distance(first, second), rel=1e-6)
 
 
+def test_it_is_what_torchmetrics_computes():
+    import torch
+    from torchmetrics.image.fid import _compute_fid
+
+    rng = np.random.default_rng(5)
+    first, second = rng.normal(0, 1, (60, 8)), rng.normal(0.5, 2, (50, 8))
+    sides = [(torch.from_numpy(side.mean(0)), torch.from_numpy(np.cov(side.T))) for side in (first, second)]
+    assert frechet_distance(first, second) == pytest.approx(float(_compute_fid(*sides[0], *sides[1])), rel=1e-6)
+
+
 def test_it_is_the_closed_form_for_diagonal_gaussians():
     mean_first, mean_second = np.array([0.0, 3.0, -1.0]), np.array([2.0, 3.0, 1.5])
     std_first, std_second = np.array([1.0, 0.2, 5.0]), np.array([0.5, 2.0, 5.0])

@@ -27,6 +27,16 @@ def test_it_is_the_definition_also_for_unequal_sizes():
     assert kernel_distance(first, second) == pytest.approx(naive_distance(first, second), rel=1e-10)
 
 
+def test_it_is_what_torchmetrics_computes():
+    import torch
+    from torchmetrics.image.kid import poly_mmd
+
+    first, second = features(40, 0), features(40, 1, shift=0.4)  # it takes equal sizes only
+    assert kernel_distance(first, second) == pytest.approx(
+        float(poly_mmd(*(torch.from_numpy(side).double() for side in (first, second)))), rel=1e-6
+    )
+
+
 def test_it_is_symmetric():
     first, second = features(30, 0), features(20, 1, shift=0.4)
     assert kernel_distance(first, second) == pytest.approx(kernel_distance(second, first), rel=1e-10)
