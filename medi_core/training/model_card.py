@@ -30,7 +30,8 @@ synthetic tissue off as real, or commercially.
 - Where a center stands on fewer than three patients (*rare* below), center and patient are the same thing.
 - In these data a center is nearly always one data set, so its scanner, compression and case mix come with its stain.
 - A pair marked *never seen* is an extrapolation: a hypothesis to test, not a fact about that hospital.
-- Whether a tile copies a training tile is not audited here.
+- Whether tiles copy training tiles must be audited: `python -m medi_core audit-copies`; for the shipped checkpoint see
+  docs/fidelity.md.
 """
 
 MEASURED = """## Measured
