@@ -1,20 +1,8 @@
-"""The real app with the shipped checkpoint in headless Chromium: `pytest -m browser`.
+"""The real app with the shipped checkpoint in headless Chromium: `pytest -m browser`."""
 
-Needs Chromium on the path (or CHROMIUM=/path/to/it); nothing is downloaded.
-"""
-
-import io
 import json
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,75 +10,37 @@ import pytest
 from PIL import Image
 
 from medi_core.data.tile_files import PNG_KEY
+from tests.browser.driver import RUN_MS, click_download, open_page, pixels, wait_for_text
 from tests.toys import synthetic_tissue
 
-ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update"
-START_SECONDS, RUN_MS = 180, 180_000
-
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="session")
-def url() -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    app = subprocess.Popen([sys.executable, "app.py", "--port", str(port)], cwd=ROOT)
-    address = f"http://127.0.0.1:{port}/"
-    try:
-        _wait_for(address, app)
-        yield address
-    finally:
-        app.terminate()
-        app.wait(30)
-
-
-@pytest.fixture(scope="session")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    assert CHROMIUM, "install Chromium or set CHROMIUM"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser, url):
-    context = browser.new_context(viewport={"width": 1440, "height": 1000})
-    page = _open(context, url)
-    yield page
-    context.close()
 
 
 def test_a_first_visitor_sees_eight_tiles_of_this_checkpoint_at_once(page):
     images = page.locator("#generate-gallery img")
     assert images.count() == 8
-    assert all(_has_texture(_pixels(page, images.nth(i))) for i in range(8))
+    assert all(_has_texture(pixels(page, images.nth(i))) for i in range(8))
 
 
 def test_generate_shows_a_preview_then_tiles_and_the_clicked_one_large_with_its_measures(page):
     page.locator("#generate-button").click()
     page.wait_for_selector("#generate-status progress", timeout=RUN_MS)  # a wait has a progress bar
-    _wait_for_text(page, "#generate-status", "Click one to look closely")
+    wait_for_text(page, "#generate-status", "Click one to look closely")
     images = page.locator("#generate-gallery img")
     assert images.count() == 8
-    first = _pixels(page, images.first)
+    first = pixels(page, images.first)
     assert first.shape == (128, 128, 3)
     assert _has_texture(first)
-    assert not np.array_equal(first, _pixels(page, images.nth(1)))
+    assert not np.array_equal(first, pixels(page, images.nth(1)))
 
     images.nth(1).click()
     page.wait_for_selector("#generate-large img", timeout=RUN_MS)
     page.get_by_text("Measured", exact=True).wait_for()
     with page.expect_download() as download:
-        _click_download(page, "Download PNG")
+        click_download(page, "Download PNG")
     with Image.open(download.value.path()) as image:
         provenance = json.loads(image.text[PNG_KEY])
-        assert np.array_equal(np.asarray(image), _pixels(page, images.nth(1)))
+        assert np.array_equal(np.asarray(image), pixels(page, images.nth(1)))
     assert provenance["origin"] == "synthetic"
     assert "_seed" in download.value.suggested_filename
 
@@ -108,9 +58,9 @@ def test_cancel_stops_the_run_and_the_next_one_works(page):
     page.locator("#generate-button").click()
     page.wait_for_selector("#generate-status progress", timeout=RUN_MS)
     page.get_by_role("button", name="Cancel").first.click()
-    _wait_for_text(page, "#generate-status", "Cancelled")
+    wait_for_text(page, "#generate-status", "Cancelled")
     page.locator("#generate-button").click()
-    _wait_for_text(page, "#generate-status", "Click one to look closely")
+    wait_for_text(page, "#generate-status", "Click one to look closely")
 
 
 def test_compare_shows_a_grid_with_real_counts_and_a_zip_of_it(page):
@@ -121,7 +71,7 @@ def test_compare_shows_a_grid_with_real_counts_and_a_zip_of_it(page):
     assert images.count() == 12
     assert all(images.nth(i).get_attribute("alt").startswith("Synthetic tile: ") for i in range(12))
     assert page.locator("#compare-grid .medi-count").count() == 12
-    columns = [_pixels(page, images.nth(i)).astype(int) for i in range(4)]
+    columns = [pixels(page, images.nth(i)).astype(int) for i in range(4)]
     assert np.abs(columns[0] - columns[1]).mean() > 0.5, "the center changes nothing"
     with page.expect_download() as download:
         page.get_by_role("button", name="Download tiles").or_(
@@ -138,7 +88,7 @@ def test_the_interpolation_slider_moves_from_one_center_to_the_other(page):
     page.locator("#interpolate-button").click()
     frame = page.locator("#interpolated-tile img")
     frame.wait_for(timeout=RUN_MS)
-    start, start_alt = _pixels(page, frame), frame.get_attribute("alt")
+    start, start_alt = pixels(page, frame), frame.get_attribute("alt")
     slider = page.locator("#interpolation input[type=range]")
     slider.focus()
     for _ in range(8):
@@ -150,7 +100,7 @@ def test_the_interpolation_slider_moves_from_one_center_to_the_other(page):
         timeout=RUN_MS,
     )
     page.wait_for_timeout(500)
-    assert not np.array_equal(start, _pixels(page, frame))
+    assert not np.array_equal(start, pixels(page, frame))
 
 
 def test_an_uploaded_tile_is_rerendered_with_its_stain_before_and_after(page, tmp_path):
@@ -162,7 +112,7 @@ def test_an_uploaded_tile_is_rerendered_with_its_stain_before_and_after(page, tm
     page.get_by_text("Choose what it should look like").wait_for()  # nothing chosen: nothing to show
     _choose(page, "Center", "Indivumed")
     page.locator("#rerender-button").click()
-    _wait_for_text(page, "#rerender-status", "Drag the handle")
+    wait_for_text(page, "#rerender-status", "Drag the handle")
     page.get_by_role("columnheader", name="Before").wait_for()
     assert page.locator("#rerender-result img").count() >= 2
 
@@ -173,7 +123,7 @@ def test_a_generated_tile_becomes_the_base_of_a_rerendering(page):
     page.get_by_role("button", name="Re-render from another center").click()
     page.get_by_text("Taken from Generate").wait_for()
     page.locator("#rerender-button").click()
-    _wait_for_text(page, "#rerender-status", "Drag the handle")
+    wait_for_text(page, "#rerender-status", "Drag the handle")
 
 
 def test_a_wrong_upload_is_explained_and_the_next_one_works(page, tmp_path):
@@ -196,9 +146,9 @@ def test_a_wrong_upload_is_explained_and_the_next_one_works(page, tmp_path):
 def test_a_link_restores_the_controls_and_gives_its_tiles(browser, url):
     context = browser.new_context(viewport={"width": 1440, "height": 1000})
     query = "?tab=generate&cancer_type=Breast_invasive_carcinoma&center=Roswell+Park&eosin=4&seed=77&num_tiles=1"
-    pixels = []
+    seen = []
     for _ in range(2):
-        page = _open(context, url + query)
+        page = open_page(context, url + query)
         page.wait_for_function(
             "document.querySelector('input[aria-label=\"Center\"]').value.startsWith('Roswell Park')"
         )
@@ -206,10 +156,10 @@ def test_a_link_restores_the_controls_and_gives_its_tiles(browser, url):
         assert page.get_by_label("Seed of the first tile").input_value() == "77"
         assert page.get_by_label("number input for Eosin").first.input_value() == "4"
         page.locator("#generate-button").click()
-        _wait_for_text(page, "#generate-status", "Click one to look closely")
-        pixels.append(_pixels(page, page.locator("#generate-gallery img").first))
+        wait_for_text(page, "#generate-status", "Click one to look closely")
+        seen.append(pixels(page, page.locator("#generate-gallery img").first))
         assert page.get_by_label("Seed of the first tile").input_value() == "77"
-    assert np.array_equal(*pixels)
+    assert np.array_equal(*seen)
     context.close()
 
 
@@ -218,7 +168,7 @@ def test_after_cancelling_no_tile_passes_for_another(page):
     page.wait_for_selector("#generate-status progress", timeout=RUN_MS)
     page.locator("#generate-gallery img").first.wait_for(timeout=RUN_MS)
     page.get_by_role("button", name="Cancel").first.click()
-    _wait_for_text(page, "#generate-status", "Cancelled")
+    wait_for_text(page, "#generate-status", "Cancelled")
     page.locator("#generate-gallery img").first.click()
     page.get_by_text("These tiles are unfinished").wait_for()
 
@@ -239,7 +189,7 @@ def test_a_click_on_the_map_shows_the_tile_and_a_box_counts_what_is_inside(page)
     point = _place_on_screen(page, "synthetic")
     page.mouse.click(*point)
     page.wait_for_selector("#map-tile img", timeout=RUN_MS)
-    assert _has_texture(_pixels(page, page.locator("#map-tile img")))
+    assert _has_texture(pixels(page, page.locator("#map-tile img")))
     page.locator("#map-facts table").get_by_text("synthetic", exact=True).wait_for()
     assert page.locator("#map-neighbours tbody tr").count() == 5
 
@@ -254,7 +204,7 @@ def test_a_click_on_the_map_shows_the_tile_and_a_box_counts_what_is_inside(page)
     selected = int(re.search(r"Selected: ([\d,]+) real", head.inner_text())[1].replace(",", ""))
     assert selected > 9000, "the box went around nearly all"
     with page.expect_download() as download:
-        _click_download(page, "Download selection (CSV)")
+        click_download(page, "Download selection (CSV)")
     assert len(Path(download.value.path()).read_text().splitlines()) > selected
 
 
@@ -278,7 +228,7 @@ def test_a_generated_tile_is_a_star_on_the_map(page):
     page.get_by_label("number input for Number of tiles").fill("1")
     page.get_by_label("number input for Number of tiles").press("Enter")
     page.locator("#generate-button").click()
-    _wait_for_text(page, "#generate-status", "Click one to look closely")
+    wait_for_text(page, "#generate-status", "Click one to look closely")
     _open_map(page)
     page.wait_for_function(
         "() => document.querySelector('.medi-plot')._fullData"
@@ -290,15 +240,15 @@ def test_a_generated_tile_is_a_star_on_the_map(page):
 def test_the_keyboard_alone_generates(page):
     page.locator("#generate-button").focus()
     page.keyboard.press("Enter")
-    _wait_for_text(page, "#generate-status", "Click one to look closely")
+    wait_for_text(page, "#generate-status", "Click one to look closely")
 
 
 @pytest.mark.parametrize("width", [390, 1440])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_tab_is_wider_than_the_screen_and_the_text_is_readable(browser, url, width, scheme):
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page = _open(context, f"{url}?__theme={scheme}")
-    for name in ("Generate", "Compare", "Re-render", "Map", "About"):
+    page = open_page(context, f"{url}?__theme={scheme}")
+    for name in ("Generate", "Compare", "Re-render", "Map", "Fidelity", "About"):
         tab = page.get_by_role("tab", name=name)
         if not tab.first.is_visible():
             page.get_by_role("button", name="More tabs").or_(page.locator(".overflow-menu > button")).first.click()
@@ -338,53 +288,10 @@ def _place_on_screen(page, origin: str) -> tuple[float, float]:
     return tuple(page.evaluate(script, origin))
 
 
-def _open(context, url: str):
-    page = context.new_page()
-    page.goto(url)
-    page.locator("#generate-button").wait_for(timeout=60_000)
-    return page
-
-
 def _choose(page, label: str, option: str) -> None:
     """Pick an option of the dropdown of the tab in sight."""
     page.get_by_label(label, exact=True).locator("visible=true").first.click()
     page.get_by_role("option", name=option).first.click()
-
-
-def _click_download(page, name: str) -> None:
-    page.get_by_role("button", name=name).or_(page.get_by_role("link", name=name)).first.click()
-
-
-def _wait_for(address: str, app: subprocess.Popen) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        assert app.poll() is None, f"the app ended with {app.returncode}"
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.3)
-    raise AssertionError(f"no answer within {START_SECONDS} s")
-
-
-def _wait_for_text(page, selector: str, text: str) -> None:
-    page.wait_for_function(
-        "([selector, text]) => document.querySelector(selector)?.innerText.includes(text)",
-        arg=[selector, text],
-        timeout=RUN_MS,
-    )
-
-
-def _pixels(page, image) -> np.ndarray:
-    """The image as the browser got it, uint8 `(H, W, 3)`."""
-    body = page.request.get(source).body() if (source := image.get_attribute("src")).startswith("http") else None
-    if body is None:
-        import base64
-
-        body = base64.b64decode(source.split(",", 1)[1])
-    with Image.open(io.BytesIO(body)) as opened:
-        assert opened.format == "PNG", "tiles must reach a person lossless"
-        return np.asarray(opened.convert("RGB"))
 
 
 def _has_texture(pixels: np.ndarray) -> bool:
