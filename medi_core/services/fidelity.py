@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
+from medi_core.data.patients import patients_of
 from medi_core.data.reference_set import ReferenceSet
 from medi_core.errors import InvalidRequestError, TooFewTilesError
 from medi_core.metadata.schema import MetadataRecord
@@ -199,7 +200,7 @@ def asked_versus_got(reference_set: ReferenceSet, attribute: str, seed: int = 0)
             tables.append(_agreement(probe, part, attribute, np.arange(len(part.tiles)), seed).assign(group=group))
     if not tables:
         return pd.DataFrame(columns=list(ASKED_COLUMNS))
-    real = _agreement(probe, held_out, attribute, _patients(held_out.tiles), seed).add_prefix("real_")
+    real = _agreement(probe, held_out, attribute, patients_of(held_out.tiles), seed).add_prefix("real_")
     table = pd.concat(tables).merge(real, "left", left_on="value", right_on="real_value")
     table["real_patients"] = table["value"].map(held_out.tiles.groupby(attribute)["patient_id"].nunique())
     table = table.fillna({"real_n": 0, "real_patients": 0}).astype({"real_n": int, "real_patients": int})
@@ -231,7 +232,7 @@ def stain_agreement(synthetic: pd.DataFrame) -> pd.DataFrame:
 
 def _subgroups(tiles: pd.DataFrame, by: str) -> Iterator[tuple[str, Sides]]:
     """Each subgroup with its sides."""
-    frame = tiles[[*CELL, *("origin", "group", "split", "patient_id")]].assign(like=_patients(tiles))
+    frame = tiles[[*CELL, *("origin", "group", "split", "patient_id")]].assign(like=patients_of(tiles))
     frame = frame.reset_index(drop=True)
     sides = {
         HELD_OUT: frame[_is_held_out(frame)],
@@ -340,11 +341,3 @@ def _measured(table: pd.DataFrame, value: str, group: str) -> pd.Series | None:
 def _is_held_out(tiles: pd.DataFrame) -> pd.Series:
     """Real tiles of patients that the generator never saw."""
     return (tiles["origin"] == "real") & tiles["split"].isin(("val", "test"))
-
-
-def _patients(tiles: pd.DataFrame) -> pd.Series:
-    """Whom a tile is like: its patient or, if not recorded, its slide or data set; never missing."""
-    whom = tiles["patient_id"].astype(object)
-    for name in ("slide", "dataset"):
-        whom = whom.where(whom.notna(), tiles[name])
-    return whom.where(whom.notna(), "not recorded")
