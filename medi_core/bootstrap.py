@@ -7,6 +7,7 @@ from pathlib import Path
 from medi_core.checkpoints import Checkpoint, load_checkpoint
 from medi_core.device import choose_device, choose_dtype
 from medi_core.services.attached_tiles import AttachedTiles
+from medi_core.services.audit import AuditService
 from medi_core.services.embedding import EmbeddingService
 from medi_core.services.encoding import EncodingService
 from medi_core.services.fidelity import FidelityService
@@ -32,6 +33,7 @@ class Services:
     reference: ReferenceService
     embedding: EmbeddingService
     fidelity: FidelityService
+    audit: AuditService
 
 
 def build_services(settings: Settings) -> Services:
@@ -58,4 +60,5 @@ def build_services(settings: Settings) -> Services:
         attached.attach(Path(settings.tiles))
     embedding = EmbeddingService(generation, encoding, reference, attached)
     fidelity = FidelityService(reference, checkpoint.vocabulary)
-    return Services(settings, checkpoint, generation, welcome, encoding, reference, embedding, fidelity)
+    audit = AuditService(settings.assets_dir / "reference", settings.assets_dir / "predictions.parquet")
+    return Services(settings, checkpoint, generation, welcome, encoding, reference, embedding, fidelity, audit)

@@ -63,9 +63,8 @@ def evaluate(flags: argparse.Namespace) -> dict[str, Any]:
         "by": {",".join(by): _subgroups(service, predictions, by, config) for by in flags.by},
     }
     if flags.compare:
-        answer["comparison"] = _comparison(
-            service, predictions, _predictions(service, flags.compare, flags), flags, config
-        )
+        second = _predictions(service, flags.compare, flags)
+        answer["comparison"] = _comparison(service, predictions, second, flags.by, config)
     return answer
 
 
