@@ -17,6 +17,8 @@ from medi_core.figures.palette import numeric_scale
 
 TOO_SMALL_COLOUR = {True: "#4b5563", False: "#d1d5db"}
 """For a dark and a light page."""
+MAX_READABLE = 24
+"""Up to so many columns the text of a cell has a size that can be read; beyond, it shrinks to fit."""
 REQUIRED = ("n", "n_patients", "measure", "value", "ci_low", "ci_high", "interval", "is_ranked")
 
 
@@ -41,7 +43,7 @@ def subgroup_heatmap(table: pd.DataFrame, rows: str, columns: str, measure: str,
     names = [sorted(table[name].unique()) for name in (rows, columns)]
     is_measured, is_small = table["is_ranked"], ~table["is_ranked"] & (table["n"] > 0)
     scaled = _cells(table[is_measured], rows, columns, names, lambda row: f"{row['value']:.2f}")
-    grey = _cells(table[is_small], rows, columns, names, lambda row: f"n {row['n']}")
+    grey = _cells(table[is_small], rows, columns, names, lambda row: f"{row['n']}")
     flat = [[0, TOO_SMALL_COLOUR[dark]], [1, TOO_SMALL_COLOUR[dark]]]
     traces = [
         go.Heatmap(**scaled, coloraxis="coloraxis"),
@@ -66,6 +68,7 @@ def _cells(
     return {
         **{"z": z, "text": text.tolist(), "texttemplate": "%{text}", "hovertext": hover.tolist(), "hoverinfo": "text"},
         **{"customdata": keys, "hoverongaps": False, "xgap": 1, "ygap": 1},
+        "textfont": {"size": 10} if len(names[1]) <= MAX_READABLE else {},
     }
 
 
@@ -79,14 +82,21 @@ def _hover(row: pd.Series, rows: str, columns: str) -> str:
 def _key(minimum: str, dark: bool) -> go.Scatter:
     """A legend entry without points: what grey means."""
     marker = {"symbol": "square", "size": 12, "color": TOO_SMALL_COLOUR[dark]}
-    return go.Scatter(x=[None], y=[None], mode="markers", marker=marker, name=f"{minimum}: n only", hoverinfo="skip")
+    return go.Scatter(
+        x=[None], y=[None], mode="markers", marker=marker, name=f"{minimum}: number of tiles", hoverinfo="skip"
+    )
 
 
 def _layout(names: list[list[str]], titles: tuple[str, str], measure: str, dark: bool) -> dict[str, object]:
     axes = [
         {
             **{"tickvals": list(range(len(of_axis))), "ticktext": [tick(name) for name in of_axis]},
-            **{"title": {"text": title_of(title)}, "automargin": True, "fixedrange": True, "zeroline": False},
+            **{
+                "title": {"text": title_of(title), "standoff": 12},
+                "automargin": True,
+                "fixedrange": True,
+                "zeroline": False,
+            },
             "showgrid": False,
         }
         for of_axis, title in zip(names, titles, strict=True)

@@ -68,7 +68,11 @@ def _layout(shown: pd.DataFrame, measure: str, dark: bool) -> dict[str, object]:
         "xaxis": {"title": {"text": measure}, "range": [-0.02, 1.02], "fixedrange": True, "zeroline": False},
         "yaxis": {
             **{"tickvals": list(range(len(labels))), "ticktext": labels, "automargin": True, "fixedrange": True},
-            **{"autorange": "reversed", "zeroline": False, "title": {"text": "subgroup (tiles / patients)"}},
+            **{
+                "autorange": "reversed",
+                "zeroline": False,
+                "title": {"text": "subgroup (tiles / patients)", "standoff": 12},
+            },
         },
         "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "itemclick": False},
         "hovermode": "closest",

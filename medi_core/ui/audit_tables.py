@@ -21,6 +21,8 @@ MEASURES = {
     "auc": "AUC, each class against the rest",
     "ece": "Calibration error (ECE)",
 }
+NO_IMAGE = "Images are not part of this app: <code>python app.py --tiles manifest.csv</code> shows those that you have."
+CHOSEN_NOTE = "The two subgroups farthest apart were found by looking, so a difference is too large on average."
 NUM_TILES = 12
 """Of a cell, shown one by one."""
 CONFUSIONS = 8
@@ -44,14 +46,17 @@ def overall_html(predictions: PredictionSet, audit: Audit) -> str:
     if ranked.empty:
         lines.append(f"No subgroup is large enough to be ranked: each has {minimum_text(audit)}, or no value.")
     else:
-        lines.append(f"<b>Worst of {len(ranked)}:</b> {_name(ranked.iloc[0])}, {_measured(ranked.iloc[0])}.")
+        lines.append(f"<b>Worst of {len(ranked)}:</b> {_name(ranked.iloc[0])}. {_measured(ranked.iloc[0])}.")
     if audit.gap is None:
         lines.append("Gap: none, for fewer than two subgroups are ranked.")
     for title, gap in (("Gap", audit.gap), ("Equalized-odds difference", audit.equalized_odds)):
         if gap is not None:
             between = f"{display_name(gap.lowest)} and {display_name(gap.highest)}"
             value = interval_text(gap.value, gap.ci_low, gap.ci_high)
-            lines.append(f"<b>{title}:</b> {value} in {escape(display_name(gap.of))}, between {escape(between)}.")
+            of = MEASURES.get(gap.of, display_name(gap.of))
+            lines.append(f"<b>{title}:</b> {value} in {escape(of)}, between {escape(between)}.")
+    if audit.gap is not None:
+        lines.append(f"<span class='medi-note'>{CHOSEN_NOTE}</span>")
     if audit.num_left_out:
         what = " or ".join(title_of(name).lower() for name in audit.by)
         lines.append(f"{count(audit.num_left_out, 'tile')} in no subgroup: {what} not recorded.")
@@ -117,7 +122,7 @@ def _tiles(tiles: pd.DataFrame, image_of: Callable[[pd.Series], np.ndarray | Non
     heads = ("", "True", "Predicted", "Patient", "Tile")
     head = "".join(f'<th scope="col">{title}</th>' for title in heads)
     title = f"<b>{min(len(tiles), NUM_TILES)} of {count(len(tiles), 'tile')}, wrong ones first</b>"
-    missing = "" if has_image else '<p class="medi-note">Images are shown where they are attached (--tiles).</p>'
+    missing = "" if has_image else '<p class="medi-note">' + NO_IMAGE + "</p>"
     table = f'<table class="medi-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
     return f'{title}<div class="medi-scroll">{table}</div>{missing}'
 

@@ -12,7 +12,7 @@ from medi_core.figures.labels import title_of
 from medi_core.figures.subgroup_heatmap import subgroup_heatmap
 from medi_core.figures.subgroup_ranking import subgroup_ranking
 from medi_core.metadata.schema import MetadataRecord
-from medi_core.metadata.vocabulary import Vocabulary, count
+from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.services.audit import Audit, AuditConfig, available_measures, held_out
 from medi_core.services.subgroup_columns import TRUE, recorded_columns
 from medi_core.ui.audit_tables import MEASURES, cell_html, minimum_text, overall_html, ranking_html
@@ -147,9 +147,8 @@ def build_audit_view(shared: Shared) -> None:
 
 
 def _described(predictions: PredictionSet) -> str:
-    tiles = predictions.tiles
     return (
-        f"<b>{escape(predictions.model)}</b>: {count(len(tiles), 'tile')}, {len(predictions.classes)} classes, "
+        f"<b>{escape(predictions.model)}</b>: {len(predictions.tiles):,} tiles, {len(predictions.classes)} classes, "
         f"{'with' if predictions.probabilities is not None else 'without'} probabilities."
     )
 

@@ -49,7 +49,7 @@ def test_a_coloured_cell_is_a_large_enough_subgroup_with_its_value_n_and_interva
 def test_a_cell_below_the_minimum_is_grey_with_its_n_and_one_without_a_tile_is_empty():
     figure = heat_map()
     scaled, grey, key = figure.data
-    assert {place: text for place, (_, text, _) in cells(grey).items()} == {("lung", "Rome <b>"): "n 3"}
+    assert {place: text for place, (_, text, _) in cells(grey).items()} == {("lung", "Rome <b>"): "3"}
     assert {colour for _, colour in grey.colorscale} == {TOO_SMALL_COLOUR[False]} == {key.marker.color}
     assert grey.coloraxis is None
     assert scaled.coloraxis == "coloraxis"

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medi_core.commands.evaluation import MEASURES as OFFERED
 from medi_core.data.reference_set import COLUMNS, ReferenceSet, write_reference
+from medi_core.metrics.classification import MEASURES as MEASURED
 from medi_core.services.audit import AuditConfig, AuditService
-from medi_core.ui.audit_tables import cell_html, overall_html, ranking_html
+from medi_core.ui.audit_tables import CHOSEN_NOTE, MEASURES, cell_html, overall_html, ranking_html
 from medi_core.ui.audit_view import ALL_TILES, NO_COLUMN, NOTHING
 
 LUNG, BREAST = "Lung_adenocarcinoma", "Breast_invasive_carcinoma"
@@ -101,6 +103,10 @@ def test_an_upload_offers_what_it_allows(running_app, upload, table):
     assert columns.choices[0][1] == NO_COLUMN
 
 
+def test_every_measure_has_a_name_here_and_a_flag_on_the_command_line():
+    assert set(MEASURES) == set(MEASURED) == set(OFFERED)
+
+
 def test_a_bad_upload_is_a_message(running_app, table, tmp_path):
     table.drop(columns="true").to_csv(tmp_path / "bad.csv", index=False)
     with pytest.raises(gr.Error, match=r"bad\.csv lacks the column true"):
@@ -112,8 +118,9 @@ def test_an_audit_shows_overall_worst_gap_ranking_figure_and_a_table_to_download
     assert "Balanced accuracy 0.833 [" in overall
     assert "on 90 tiles of 18 patients" in overall
     assert "Worst of 6:" in overall
-    assert "Rome, Recall 0.467 [" in overall
+    assert "Rome. Recall 0.467 [" in overall
     assert "Gap:" in overall
+    assert CHOSEN_NOTE in overall
     assert [trace["type"] for trace in json.loads(figure)["data"]] == ["heatmap", "heatmap", "scatter"]
     assert ranking.index("Rome") < ranking.index("Lyon")
     assert len(pd.read_csv(download["value"])) == 6
