@@ -29,7 +29,8 @@ from medi_core.metrics.subgroup import (
 )
 from medi_core.services.subgroup_columns import subgroup_columns
 
-HELD_OUT = ("val", "test")
+HELD_OUT = ("test",)
+"""Splits whose patients had no part in a training on the others: validation tiles choose and calibrate a model."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class AuditService:
         return read_predictions(path, self._tiles(), manifest)
 
     def shipped(self) -> PredictionSet | None:
-        """The predictions that come with the app, of held-out tiles; `None` where there are none.
+        """The predictions that come with the app, of the test split; `None` where there are none.
 
         Raises:
             PredictionsError, ReferenceSetError: the file, or the reference set, cannot be used.
@@ -137,9 +138,14 @@ class AuditService:
         subgroup: Sequence[str],
         config: AuditConfig = DEFAULT_CONFIG,
     ) -> Cell:
-        """What is behind one subgroup of `audit`; one without a tile has empty tables."""
-        outcomes, attributes = outcomes_of(predictions), self.attributes(predictions, by)
-        name = tuple(subgroup)
+        """What is behind one subgroup of `audit`; one without a tile has empty tables.
+
+        Raises:
+            InvalidRequestError: as `audit`, or not one value an attribute.
+        """
+        if len(subgroup) != len(by):
+            raise InvalidRequestError(f"{' × '.join(subgroup)} is no subgroup by {', '.join(by)}: choose one anew")
+        outcomes, attributes, name = outcomes_of(predictions), self.attributes(predictions, by), tuple(subgroup)
         table = subgroup_table(outcomes, attributes, config.measure, config.resampling, [name])
         rows = np.flatnonzero((attributes == name).all(axis=1))
         tiles = predictions.tiles.iloc[rows].assign(patient=patients_of(predictions.tiles.iloc[rows]))
@@ -184,7 +190,7 @@ class AuditService:
 
 
 def held_out(predictions: PredictionSet) -> PredictionSet:
-    """The tiles of the validation and test split."""
+    """The tiles of the test split."""
     return of_splits(predictions, HELD_OUT)
 
 

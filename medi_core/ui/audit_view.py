@@ -56,9 +56,7 @@ def build_audit_view(shared: Shared) -> None:
             measure = gr.Dropdown([], label="Measure", elem_id="audit-measure")
             rows = gr.Dropdown([], label="Subgroups by", elem_id="audit-rows")
             columns = gr.Dropdown([], label="crossed with", elem_id="audit-columns")
-            tiles = gr.Radio(
-                [("All", ALL_TILES), ("Validation and test split", HELD_OUT)], value=ALL_TILES, label="Tiles"
-            )
+            tiles = gr.Radio([("All", ALL_TILES), ("Test split", HELD_OUT)], value=ALL_TILES, label="Tiles")
             min_tiles = gr.Slider(1, 200, value=20, step=1, label="Ranked from so many tiles", buttons=[])
             min_patients = gr.Slider(1, 50, value=3, step=1, label="and so many patients", buttons=[])
         with gr.Column(scale=7, min_width=320):

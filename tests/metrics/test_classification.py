@@ -98,12 +98,3 @@ def test_what_needs_probabilities_says_so():
     for name in ("auc", "ece"):
         with pytest.raises(InvalidRequestError, match="auc and ece need the probability of each class"):
             MEASURES[name](outcomes)
-
-
-def test_labels_patients_and_shapes_that_do_not_fit_are_refused():
-    with pytest.raises(InvalidRequestError, match="labels c are none of the classes a, b"):
-        build_outcomes(["a", "c"], ["a", "a"], [1, 2], ["a", "b"])
-    with pytest.raises(InvalidRequestError, match="1 of 2 tiles have no patient"):
-        build_outcomes(["a", "b"], ["a", "a"], [1, None])
-    with pytest.raises(InvalidRequestError, match=r"probabilities are \(2, 3\): \(2, 2\) is needed"):
-        build_outcomes(["a", "b"], ["a", "a"], [1, 2], ["a", "b"], np.ones((2, 3)))

@@ -128,6 +128,8 @@ def test_a_cell_shows_its_confusions_and_its_wrong_tiles_first(service, predicti
     assert (np.diff(cell.tiles["confidence"][~is_right]) <= 0).all()
     empty = service.cell(predictions, by, ["Lung_adenocarcinoma", "Mars"], QUICK)
     assert (empty.measured["n"], len(empty.tiles), len(empty.confusions)) == (0, 0, 0)
+    with pytest.raises(InvalidRequestError, match="Rome is no subgroup by cancer_type, center: choose one anew"):
+        service.cell(predictions, by, ["Rome"], QUICK)
 
 
 def test_two_models_are_compared_on_the_tiles_that_both_predicted(service, predictions, tmp_path):
@@ -141,16 +143,16 @@ def test_two_models_are_compared_on_the_tiles_that_both_predicted(service, predi
         service.compare(predictions.part(~predictions.tiles["id"].isin(second["tile"])), other, [])
 
 
-def test_shipped_predictions_are_those_of_held_out_tiles(service, predictions, assets):
+def test_shipped_predictions_are_those_of_test_patients(service, predictions, assets):
     assert service.shipped() is None
     frame = predicted()
     frame.attrs["model"] = "lite0"
     frame.to_parquet(assets / "predictions.parquet")
     shipped = service.shipped()
     assert shipped.model == "lite0"
-    assert set(shipped.tiles["split"]) == {"val", "test"}
-    assert len(shipped.tiles) == (reference_tiles()["split"] != "train").sum()
-    with pytest.raises(InvalidRequestError, match="mine has no tile of the split val or test"):
+    assert set(shipped.tiles["split"]) == {"test"}
+    assert len(shipped.tiles) == (reference_tiles()["split"] == "test").sum()
+    with pytest.raises(InvalidRequestError, match="mine has no tile of the split test"):
         held_out(predictions.part(predictions.tiles["split"] == "train"))
 
 

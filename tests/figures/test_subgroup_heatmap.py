@@ -1,4 +1,4 @@
-"""Heat map and ranking: every cell and dot is a row of the table, and only what is large enough is coloured."""
+"""Heat map: every cell is a row of the table, and only what is large enough is coloured."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,6 @@ import pytest
 
 from medi_core.errors import InvalidRequestError
 from medi_core.figures.subgroup_heatmap import TOO_SMALL_COLOUR, subgroup_heatmap
-from medi_core.figures.subgroup_ranking import MAX_ROWS, subgroup_ranking
 
 NAN = float("nan")
 TABLE = pd.DataFrame(
@@ -67,35 +66,12 @@ def test_the_scale_is_the_same_whatever_is_shown_and_axes_name_every_value():
     assert len(heat_map(long).layout.xaxis.tickvals) == 4, "names that are alike when cut stay apart"
 
 
-def test_both_are_transparent_with_text_for_their_page():
-    overall = TABLE.iloc[1]
-    for draw in (heat_map, lambda dark: subgroup_ranking(TABLE, ["center"], overall, "Recall", MINIMUM, dark)):
-        dark, light = (draw(dark=is_dark).layout for is_dark in (True, False))
-        assert dark.font.color != light.font.color
-        assert dark.paper_bgcolor == dark.plot_bgcolor == "rgba(0,0,0,0)"
-
-
-def test_dots_are_in_the_order_of_the_table_with_their_intervals():
-    figure = subgroup_ranking(TABLE, ["cancer_type", "center"], TABLE.iloc[1], "Recall", MINIMUM, False)
-    ranked, small = figure.data
-    assert list(ranked.x) == [0.4, 0.8]
-    assert list(ranked.y) == [0, 1]
-    np.testing.assert_allclose(ranked.error_x.array, [0.1, 0.1])
-    np.testing.assert_allclose(ranked.error_x.arrayminus, [0.1, 0.1])
-    assert [list(key) for key in ranked.customdata] == [["colon", "Rome <b>"], ["lung", "Lyon"]]
-    assert (list(small.x), small.name, list(small.error_x.array)) == ([1.0], MINIMUM, [0])
-    assert ranked.marker.color != small.marker.color
-    assert "(50 / 6)" in figure.layout.yaxis.ticktext[0]
-    assert figure.layout.shapes[0].x0 == 0.8, "the line is the overall value"
-
-
-def test_only_the_worst_are_drawn_where_there_are_many():
-    many = pd.concat([TABLE.iloc[[0]]] * 50, ignore_index=True)
-    figure = subgroup_ranking(many, ["center"], TABLE.iloc[1], "Recall", MINIMUM, False)
-    assert sum(len(trace.x) for trace in figure.data) == MAX_ROWS
+def test_it_is_transparent_with_text_for_its_page():
+    dark, light = (heat_map(dark=is_dark).layout for is_dark in (True, False))
+    assert dark.font.color != light.font.color
+    assert dark.paper_bgcolor == dark.plot_bgcolor == "rgba(0,0,0,0)"
 
 
 def test_a_missing_column_is_named():
-    for draw in (heat_map, lambda table: subgroup_ranking(table, ["center"], TABLE.iloc[1], "Recall", MINIMUM, False)):
-        with pytest.raises(InvalidRequestError, match="the table lacks n_patients; given: cancer_type"):
-            draw(TABLE.drop(columns="n_patients"))
+    with pytest.raises(InvalidRequestError, match="the table lacks n_patients; given: cancer_type"):
+        heat_map(TABLE.drop(columns="n_patients"))
