@@ -7,6 +7,7 @@ from pathlib import Path
 from medi_core.checkpoints import Checkpoint, load_checkpoint
 from medi_core.device import choose_device, choose_dtype
 from medi_core.services.attached_tiles import AttachedTiles
+from medi_core.services.audit import AuditService
 from medi_core.services.copy_pairs import CopyAuditService
 from medi_core.services.embedding import EmbeddingService
 from medi_core.services.encoding import EncodingService
@@ -34,6 +35,7 @@ class Services:
     embedding: EmbeddingService
     fidelity: FidelityService
     copies: CopyAuditService
+    audit: AuditService
 
 
 def build_services(settings: Settings) -> Services:
@@ -61,4 +63,5 @@ def build_services(settings: Settings) -> Services:
     embedding = EmbeddingService(generation, encoding, reference, attached)
     fidelity = FidelityService(reference, checkpoint.vocabulary)
     copies = CopyAuditService(generation, reference, attached)
-    return Services(settings, checkpoint, generation, welcome, encoding, reference, embedding, fidelity, copies)
+    audit = AuditService(settings.assets_dir / "reference", settings.assets_dir / "predictions.parquet")
+    return Services(settings, checkpoint, generation, welcome, encoding, reference, embedding, fidelity, copies, audit)

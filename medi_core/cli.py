@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from medi_core.commands.data import add_data_commands
+from medi_core.commands.evaluation import add_evaluation_commands
 from medi_core.commands.fidelity import add_fidelity_commands
 from medi_core.commands.generation import add_generation_commands
 from medi_core.commands.reference import add_reference_commands
@@ -53,6 +54,7 @@ def _build_parser() -> argparse.ArgumentParser:
         add_generation_commands,
         add_reference_commands,
         add_fidelity_commands,
+        add_evaluation_commands,
         add_data_commands,
         add_training_commands,
     ):

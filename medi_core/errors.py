@@ -42,3 +42,7 @@ class StorageError(MediError):
 
 class ReferenceSetError(MediError):
     """A reference set that is missing, damaged or of another checkpoint or encoder."""
+
+
+class PredictionsError(MediError):
+    """A table of predictions that cannot be used; the message lists the rows."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medi_core.commands.parsing import add_command, no_progress, settings_of, show_progress
+from medi_core.data.plain_rows import plain_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,6 @@ def add_fidelity_commands(commands) -> None:
 def fidelity(flags: argparse.Namespace) -> dict[str, Any]:
     """One table a kind of subgroup."""
     from medi_core.bootstrap import build_services
-    from medi_core.services.asked_versus_got import plain_rows
 
     services = build_services(settings_of(flags))
     tables = {by: plain_rows(services.fidelity.fidelity(by)) for by in dict.fromkeys(flags.by)}
@@ -56,7 +56,6 @@ def probe(flags: argparse.Namespace) -> dict[str, Any]:
 
 def audit_copies(flags: argparse.Namespace) -> dict[str, Any]:
     """Counts by group and the most similar pairs."""
-    from medi_core.services.asked_versus_got import plain_rows
     from medi_core.services.copy_audit import WINDOW_COLUMNS, audit_files
     from medi_core.storage import translate_write_errors
 

@@ -67,9 +67,9 @@ def validate_manifest(frame: pd.DataFrame, folder: Path, name: str) -> pd.DataFr
     if frame.empty:
         raise ManifestError(f"{name} has no rows")
     frame = frame.reset_index(drop=True).reindex(columns=COLUMNS)
-    faults = list(_convert_numbers(frame))
+    faults = list(convert_numbers(frame))
     for column in set(COLUMNS) - set(NUMERIC):
-        frame[column] = _clean_text(frame[column])
+        frame[column] = clean_text(frame[column])
     # normalised, so that a/../b.png and b.png are one image
     frame["path"] = pd.Series([os.path.normpath(folder / p) if p else None for p in frame["path"]], dtype=object)
     faults += list(_faults(frame))
@@ -123,42 +123,52 @@ def read_table(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _clean_text(given: pd.Series) -> pd.Series:
+def clean_text(given: pd.Series) -> pd.Series:
     """Stripped text, `None` where empty; whatever the dtype (pandas 2 and 3 differ in it)."""
     text = given.astype(object).where(given.notna(), "").astype(str).str.strip().astype(object)
     return text.where(text != "", None)
 
 
-def _convert_numbers(frame: pd.DataFrame) -> Iterable[str]:
+def convert_numbers(frame: pd.DataFrame) -> Iterable[str]:
+    """Turn the columns of numbers that a table has into floats, in place; yields a fault for each that is none."""
     for column, (low, high) in NUMERIC.items():
+        if column not in frame:
+            continue
         given = frame[column]
         present = given.notna() & (given.astype(str).str.strip() != "")
         numbers = pd.to_numeric(given.where(present), errors="coerce")
         bad = present & ~numbers.between(low, high)
         if bad.any():
-            yield f"{column} must be a number from {low:g} to {high:g}, {_rows(bad, given)}"
+            yield f"{column} must be a number from {low:g} to {high:g}, {describe_rows(bad, given)}"
         frame[column] = numbers.astype(float)
 
 
 def _faults(frame: pd.DataFrame) -> Iterable[str]:
     no_path = frame["path"].isna()
     if no_path.any():
-        yield f"path is empty, {_rows(no_path)}"
+        yield f"path is empty, {describe_rows(no_path)}"
     exists = {p: Path(p).is_file() for p in frame["path"].dropna().unique()}
     missing = ~no_path & ~frame["path"].isin([p for p, is_file in exists.items() if is_file])
     if missing.any():
-        yield f"file not found, {_rows(missing, frame['path'])}"
+        yield f"file not found, {describe_rows(missing, frame['path'])}"
     half = frame["x"].isna() != frame["y"].isna()
     if half.any():
-        yield f"x and y must be given together, {_rows(half)}"
+        yield f"x and y must be given together, {describe_rows(half)}"
     duplicate = frame.duplicated(["path", "x", "y"]) & ~no_path
     if duplicate.any():
-        yield f"the same tile is listed twice, {_rows(duplicate, frame['path'])}"
+        yield f"the same tile is listed twice, {describe_rows(duplicate, frame['path'])}"
+    yield from value_faults(frame)
+    yield from _split_faults(frame)
+
+
+def value_faults(frame: pd.DataFrame) -> Iterable[str]:
+    """A fault for each column that a table has with a value that is not allowed in it."""
     for column, allowed in ALLOWED.items():
+        if column not in frame:
+            continue
         bad = frame[column].notna() & ~frame[column].isin(allowed)
         if bad.any():
-            yield f"{column} must be one of {', '.join(allowed)}, {_rows(bad, frame[column])}"
-    yield from _split_faults(frame)
+            yield f"{column} must be one of {', '.join(allowed)}, {describe_rows(bad, frame[column])}"
 
 
 def _split_faults(frame: pd.DataFrame) -> Iterable[str]:
@@ -169,10 +179,10 @@ def _split_faults(frame: pd.DataFrame) -> Iterable[str]:
         mixed = num_splits.index[num_splits > 1]
         if len(mixed):
             rows, some = frame[column].isin(mixed), ", ".join(map(str, mixed[:3]))
-            yield f"{noun} must be in one split only, but {some} is in several, {_rows(rows)}"
+            yield f"{noun} must be in one split only, but {some} is in several, {describe_rows(rows)}"
 
 
-def _rows(mask: pd.Series, given: pd.Series | None = None) -> str:
+def describe_rows(mask: pd.Series, given: pd.Series | None = None) -> str:
     """`rows 3, 8 … (12 in all), e.g. 'Mayo'`, counted from 1."""
     numbers = [i + 1 for i, bad in enumerate(mask) if bad]
     shown = ", ".join(map(str, numbers[:ROWS_SHOWN]))

@@ -175,11 +175,3 @@ def is_held_out(tiles: pd.DataFrame) -> pd.Series:
 def is_train_split(tiles: pd.DataFrame) -> pd.Series:
     """bool `(N,)`: rows that a training takes; those without a split are among them."""
     return tiles["split"].fillna("train") == "train"
-
-
-def whom_tiles_are_like(tiles: pd.DataFrame) -> pd.Series:
-    """The patient of each tile or, if not recorded, its slide or data set; never missing: tiles of one are alike."""
-    whom = tiles["patient_id"].astype(object)
-    for name in ("slide", "dataset"):
-        whom = whom.where(whom.notna(), tiles[name])
-    return whom.where(whom.notna(), "not recorded")

@@ -1,14 +1,13 @@
 """Values with their intervals, a row a label, side by side for several series. Knows nothing of what they measure."""
 
 from collections.abc import Sequence
-from html import escape
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from medi_core.figures.page import ink, page_layout
+from medi_core.figures.labels import ink, readable
+from medi_core.figures.page import page_layout
 from medi_core.figures.palette import COLOURS
-from medi_core.metadata.schema import display_name
 
 SYMBOLS = ("circle", "diamond", "square", "cross", "triangle-up", "x")
 """A series is told by its shape as well as by its colour."""
@@ -36,7 +35,7 @@ def dot_plot(table: pd.DataFrame, series: Sequence[str], axis_title: str, dark: 
         if (shown["series"] == name).any()
     ]
     height = MARGIN_PX + ROW_PX * max(len(labels), 1) * max(1, len(series) // 2)
-    rows = {"tickmode": "array", "tickvals": list(range(len(labels))), "ticktext": [_readable(x) for x in labels]}
+    rows = {"tickmode": "array", "tickvals": list(range(len(labels))), "ticktext": [readable(x) for x in labels]}
     layout = page_layout(dark) | {
         "height": height,
         "margin": {"l": 8, "r": 12, "t": 8, "b": 44},
@@ -72,15 +71,10 @@ def _trace(rows: pd.DataFrame, name: str, place: int, labels: list[str], num: in
         },
         mode="markers",
         marker={"symbol": SYMBOLS[place % len(SYMBOLS)], "size": 9, "color": COLOURS[place]},
-        name=_readable(name),
-        text=[_readable(text) for text in rows["text"]],
+        name=readable(name),
+        text=[readable(text) for text in rows["text"]],
         hovertemplate="%{text}<extra></extra>",
     )
-
-
-def _readable(value: str) -> str:
-    """plotly reads its texts as HTML."""
-    return escape(display_name(value), quote=False)
 
 
 def _grid(dark: bool) -> str:

@@ -4,15 +4,15 @@ The value is the colour, the origin is the shape. The axes are hidden: a UMAP's 
 """
 
 from collections.abc import Sequence
-from html import escape
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from medi_core.errors import InvalidRequestError
-from medi_core.figures.page import ink, page_layout
+from medi_core.figures.labels import ink, readable, title_of
+from medi_core.figures.page import page_layout
 from medi_core.figures.palette import NOT_RECORDED, NOT_RECORDED_COLOUR, POOLED_COLOUR, colours_for, numeric_scale
-from medi_core.metadata.schema import ATTRIBUTE, display_name
+from medi_core.metadata.schema import ATTRIBUTE
 
 SYMBOLS = {"real": ("circle", 5, 0.75), "synthetic": ("diamond", 8, 0.9), "new": ("star", 15, 1.0)}
 """Origin → shape, size in px, opacity; drawn in this order, so that the few lie on top."""
@@ -70,9 +70,9 @@ def _traces_of_values(
                 go.Scattergl(
                     **_points_of(points[chosen], value),
                     marker=_marker(origin, colours.get(value, POOLED_COLOUR), dark),
-                    text=[_readable(label) for label in labels[chosen]],  # one text for all shows as "-" in WebGL
+                    text=[readable(label) for label in labels[chosen]],  # one text for all shows as "-" in WebGL
                     hovertemplate=f"%{{text}}<br>{origin}<extra></extra>",
-                    name=f"{_readable(value)} ({counts[value]:,})",
+                    name=f"{readable(value)} ({counts[value]:,})",
                     legendgroup=value,
                     legendrank=order.index(value) + 1,
                     showlegend=value not in in_legend,
@@ -125,8 +125,7 @@ def _marker(origin: str, colour: object, dark: bool) -> dict[str, object]:
 
 
 def _layout(colour_by: str, dark: bool) -> dict[str, object]:
-    attribute = ATTRIBUTE.get(colour_by)
-    title = attribute.label if attribute else _readable(colour_by).capitalize()
+    attribute, title = ATTRIBUTE.get(colour_by), title_of(colour_by)
     unit = f"<br>({attribute.unit})" if attribute and attribute.unit else ""
     hidden = {"visible": False, "zeroline": False}
     return {
@@ -177,8 +176,3 @@ def _require_columns(points: pd.DataFrame, colour_by: str) -> None:
         raise InvalidRequestError(f"the points lack {', '.join(missing)}; given: {', '.join(map(str, points.columns))}")
     if unknown := sorted(set(points["origin"].astype(str)) - set(SYMBOLS)):
         raise InvalidRequestError(f"origin must be {', '.join(SYMBOLS)}; given also {', '.join(unknown)}")
-
-
-def _readable(value: str) -> str:
-    """plotly reads its texts as HTML."""
-    return escape(display_name(value), quote=False)

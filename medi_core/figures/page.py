@@ -1,9 +1,6 @@
 """What every figure takes from the page that it stands on: its ink, and no background of its own."""
 
-
-def ink(dark: bool) -> str:
-    """Colour of text and outlines on a dark or a white page."""
-    return "#e5e7eb" if dark else "#1f2937"
+from medi_core.figures.labels import ink
 
 
 def page_layout(dark: bool) -> dict[str, object]:

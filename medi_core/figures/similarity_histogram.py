@@ -3,7 +3,8 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from medi_core.figures.page import ink, page_layout
+from medi_core.figures.labels import ink
+from medi_core.figures.page import page_layout
 from medi_core.figures.palette import COLOURS
 
 BINS = {"start": -0.2, "end": 1.0, "size": 0.02}

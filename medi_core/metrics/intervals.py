@@ -13,6 +13,8 @@ import pandas as pd
 from medi_core.errors import InvalidRequestError
 
 NO_INTERVAL = (float("nan"), float("nan"))
+MAX_WEIGHTS = 10_000_000
+"""Resamples × groups in memory at a time: 80 MB."""
 
 
 def wilson_interval(successes: float, n: int, level: float = 0.95) -> tuple[float, float]:
@@ -106,20 +108,56 @@ def cluster_bootstrap(
     Source: Field & Welsh 2007, "Bootstrapping clustered data" (the cluster bootstrap).
     """
     _require_level(level)
-    if num < 1:
-        raise InvalidRequestError(f"num = {num} resamples: at least 1 is needed")
     sums = _sums_by_group(values, groups)
     if len(sums) < 2:
         return NO_INTERVAL
-    share = np.full(len(sums), 1 / len(sums))
-    weights = np.random.default_rng(seed).multinomial(len(sums), share, size=num)  # (num, G): how often each is drawn
-    resampled = weights.astype(np.float64) @ sums  # (num, M + 1)
+
+    def weighted(weights: np.ndarray) -> np.ndarray:
+        resampled = weights @ sums  # (R, G) → (R, M + 1)
+        return statistic(resampled[:, :-1], resampled[:, -1])
+
+    return percentile_interval(bootstrap_results(weighted, len(sums), num, seed), level)
+
+
+def bootstrap_results(
+    statistic: Callable[[np.ndarray], np.ndarray], num_groups: int, num: int = 1000, seed: int = 0
+) -> np.ndarray:
+    """A statistic of each resample of the groups, `(num,)`; NaN where a resample leaves it undefined.
+
+    Args:
+        statistic: how often each group is drawn, float64 `(R, num_groups)`, rows sum to `num_groups` → `(R,)`. The
+            difference of two statistics of the same weights is a paired one.
+        num_groups: at least 1.
+        num: resamples, at least 1. They are drawn in blocks, the same whatever their size, so that memory is bounded.
+        seed: of the draw.
+
+    Raises:
+        InvalidRequestError: no resample wanted.
+    """
+    if num < 1:
+        raise InvalidRequestError(f"num = {num} resamples: at least 1 is needed")
+    rng, share = np.random.default_rng(seed), np.full(num_groups, 1 / num_groups)
+    block = max(1, MAX_WEIGHTS // num_groups)
+    sizes = [min(block, num - start) for start in range(0, num, block)]
     with np.errstate(invalid="ignore", divide="ignore"):
-        results = statistic(resampled[:, :-1], resampled[:, -1])
+        parts = [statistic(rng.multinomial(num_groups, share, size=size).astype(np.float64)) for size in sizes]
+    return np.concatenate(parts)
+
+
+def percentile_interval(results: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """The middle part of the resampled values `(num,)`; NaN among them counts for nothing."""
+    _require_level(level)
     if np.isnan(results).all():
         return NO_INTERVAL
     low, high = np.nanquantile(results, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def sums_by_code(columns: np.ndarray, codes: np.ndarray, num_groups: int) -> np.ndarray:
+    """`(N, M)` → `(num_groups, M)`: the sums over the rows of each group, given as a number from 0 `(N,)`."""
+    sums = np.zeros((num_groups, columns.shape[1]))
+    np.add.at(sums, codes, columns)
+    return sums
 
 
 def _sums_by_group(values: np.ndarray, groups: Sequence[object]) -> np.ndarray:
@@ -129,9 +167,7 @@ def _sums_by_group(values: np.ndarray, groups: Sequence[object]) -> np.ndarray:
     assert len(codes) == len(columns), (len(codes), len(columns))
     if (codes < 0).any():
         raise InvalidRequestError(f"{(codes < 0).sum()} of {len(codes)} rows have no group: give each a key of its own")
-    sums = np.zeros((len(names), columns.shape[1] + 1))
-    np.add.at(sums, codes, np.column_stack([columns, np.ones(len(columns))]))
-    return sums
+    return sums_by_code(np.column_stack([columns, np.ones(len(columns))]), codes, len(names))
 
 
 def _require_level(level: float) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from medi_core.data.reference_set import ReferenceSet, is_held_out, is_train_split, whom_tiles_are_like
+from medi_core.data.patients import patients_of
+from medi_core.data.plain_rows import plain_rows
+from medi_core.data.reference_set import ReferenceSet, is_held_out, is_train_split
 from medi_core.errors import InvalidRequestError, TooFewTilesError
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.metrics.probes import Probe, agreement_by_label, fit_probe
@@ -64,12 +66,6 @@ def measured_requests(kept: Mapping[str, list[dict[str, Any]]], name: str) -> pd
     frame = pd.DataFrame(kept.get(name, []), columns=list(STAIN_COLUMNS if name == STAINS else ASKED_COLUMNS))
     shares = frame.columns.difference(["attribute", "value", "group", "n", "real_n", "real_patients"])
     return frame.astype(dict.fromkeys(shares, float))
-
-
-def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as plain JSON: NaN becomes null."""
-    plain = frame.astype(object)
-    return plain.where(plain.notna(), None).to_dict("records")
 
 
 def trust_in(tables: Mapping[str, pd.DataFrame], record: MetadataRecord, group: str) -> Trust | None:
@@ -130,7 +126,7 @@ def asked_versus_got(reference_set: ReferenceSet, attribute: str, seed: int = 0)
             tables.append(_agreement(probe, part, attribute, np.arange(len(part.tiles)), seed).assign(group=group))
     if not tables:
         return pd.DataFrame(columns=list(ASKED_COLUMNS))
-    real = _agreement(probe, held_out, attribute, whom_tiles_are_like(held_out.tiles), seed).add_prefix("real_")
+    real = _agreement(probe, held_out, attribute, patients_of(held_out.tiles), seed).add_prefix("real_")
     table = pd.concat(tables).merge(real, "left", left_on="value", right_on="real_value")
     table["real_patients"] = table["value"].map(held_out.tiles.groupby(attribute)["patient_id"].nunique())
     table = table.fillna({"real_n": 0, "real_patients": 0}).astype({"real_n": int, "real_patients": int})

@@ -11,7 +11,8 @@ import pandas as pd
 
 from medi_core.data.feature_cache import tile_digest
 from medi_core.data.grid_tiles import iterate_grid_tiles
-from medi_core.data.reference_set import COLUMNS, ReferenceSet, whom_tiles_are_like
+from medi_core.data.patients import patients_of
+from medi_core.data.reference_set import COLUMNS, ReferenceSet
 from medi_core.errors import TooLittleTissueError
 from medi_core.services.encoding import EncodingService
 from medi_core.stain.restain import StainProfile, measure_profile, restain
@@ -59,7 +60,7 @@ def make_controls(
 
 def _spread(real: pd.DataFrame, seed: int) -> pd.Index:
     """Rows of at most `MAX_TILES_A_CELL` tiles a cell and split: no second tile of a patient before a first of all."""
-    known = real.dropna(subset=["cancer_type", "center"]).assign(like=whom_tiles_are_like(real))
+    known = real.dropna(subset=["cancer_type", "center"]).assign(like=patients_of(real))
     shuffled = known.sample(frac=1, random_state=seed)
     turn = shuffled.groupby(["cancer_type", "center", "like"]).cumcount()
     ordered = shuffled.loc[turn.sort_values(kind="stable").index]

@@ -13,7 +13,8 @@ import pandas as pd
 
 from medi_core.data.grid_tiles import iterate_grid_tiles
 from medi_core.data.manifest import read_manifest
-from medi_core.data.reference_set import is_held_out, is_train_split, whom_tiles_are_like
+from medi_core.data.patients import patients_of
+from medi_core.data.reference_set import is_held_out, is_train_split
 from medi_core.data.tile_dataset import read_image
 from medi_core.errors import InvalidRequestError, ManifestError, ReferenceSetError
 from medi_core.metrics.intervals import wilson_interval
@@ -132,7 +133,7 @@ def copy_report(tiles: pd.DataFrame, percentile: float = 1.0) -> CopyReport:
 def baseline_rows(real: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """At most `MAX_BASELINE` held-out rows: no second tile of a patient before a first of all, seeded."""
     held_out = real[is_held_out(real)].sample(frac=1, random_state=seed)
-    turn = held_out.groupby(whom_tiles_are_like(held_out)).cumcount()
+    turn = held_out.groupby(patients_of(held_out)).cumcount()
     return held_out.loc[turn.sort_values(kind="stable").index[:MAX_BASELINE]]
 
 

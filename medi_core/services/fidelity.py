@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from medi_core.data.reference_set import REBUILD, ReferenceSet, is_held_out, is_train_split, whom_tiles_are_like
+from medi_core.data.patients import patients_of
+from medi_core.data.reference_set import REBUILD, ReferenceSet, is_held_out, is_train_split
 from medi_core.errors import InvalidRequestError, ReferenceSetError
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary
@@ -152,7 +153,7 @@ def fidelity_table(reference_set: ReferenceSet, by: str = "overall", config: Fid
 
 def _subgroups(tiles: pd.DataFrame, by: str) -> Iterator[tuple[str, Sides]]:
     """Each subgroup with its sides."""
-    frame = tiles[[*CELL, *("origin", "group", "split", "patient_id")]].assign(like=whom_tiles_are_like(tiles))
+    frame = tiles[[*CELL, *("origin", "group", "split", "patient_id")]].assign(like=patients_of(tiles))
     frame = frame.reset_index(drop=True)
     is_train = is_train_split(frame)
     sides = {

@@ -12,6 +12,7 @@ from medi_core.ui.fidelity_tab import build_fidelity_tab
 from medi_core.ui.generate_tab import build_generate_tab
 from medi_core.ui.rerender_tab import build_rerender_tab
 from medi_core.ui.shared import SessionTiles, Shared
+from medi_core.ui.subgroup_tab import build_subgroup_tab
 
 TITLE = "MeDi Explorer"
 NOTICE = "Synthetic H&E tiles conditioned on cancer type, hospital and stain. For research only, not for diagnosis."
@@ -21,6 +22,7 @@ TABS = {
     "rerender": ("Re-render", build_rerender_tab),
     "map": ("Map", build_embedding_tab),
     "fidelity": ("Fidelity", build_fidelity_tab),
+    "subgroups": ("Subgroup accuracy", build_subgroup_tab),
     "about": ("About", build_about_tab),
 }
 CACHE_SECONDS = 3600
@@ -32,9 +34,10 @@ def build_app(services: Services) -> gr.Blocks:
         gr.Markdown(f"# {TITLE}\n{NOTICE}", elem_classes="medi-head")
         base_tile, compare_tile, map_tiles = gr.State(("", 0.0)), gr.State(("", 0.0)), gr.State([])
         attached = gr.State(None, time_to_live=CACHE_SECONDS, delete_callback=_delete_upload)
+        generate_record = gr.State(({}, 0.0))
         # its children must be tabs only: the browser numbers them. On a phone no tab hides behind "…"
         with gr.Tabs(overflow_behavior="wrap") as tabs:
-            shared = Shared(services, tabs, base_tile, compare_tile, map_tiles, attached)
+            shared = Shared(services, tabs, base_tile, compare_tile, map_tiles, attached, generate_record)
             for name, (label, build_tab) in TABS.items():
                 with gr.Tab(label, id=name):
                     build_tab(shared)

@@ -28,6 +28,8 @@ class Shared:
     """Ids of the tiles made in this session, for the map."""
     attached: gr.State
     """`SessionTiles` that the visitor uploaded, or `None`."""
+    generate_record: gr.State
+    """(attribute → value, when it was handed over): what the Generate tab is asked for from elsewhere."""
 
 
 @dataclass(frozen=True)

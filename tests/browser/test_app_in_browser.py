@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from medi_core.data.tile_files import PNG_KEY
+from medi_core.ui.app import TABS
 from tests.browser.driver import RUN_MS, click_download, open_page, pixels, wait_for_text
 from tests.toys import synthetic_tissue
 
@@ -248,7 +249,7 @@ def test_the_keyboard_alone_generates(page):
 def test_no_tab_is_wider_than_the_screen_and_the_text_is_readable(browser, url, width, scheme):
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = open_page(context, f"{url}?__theme={scheme}")
-    for name in ("Generate", "Compare", "Re-render", "Map", "Fidelity", "About"):
+    for name, _ in TABS.values():
         tab = page.get_by_role("tab", name=name)
         if not tab.first.is_visible():
             page.get_by_role("button", name="More tabs").or_(page.locator(".overflow-menu > button")).first.click()

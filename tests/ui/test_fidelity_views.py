@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medi_core.data.plain_rows import plain_rows
 from medi_core.errors import ReferenceSetError
 from medi_core.metadata.schema import MetadataRecord
-from medi_core.services.asked_versus_got import Trust, measured_requests, plain_rows
+from medi_core.services.asked_versus_got import Trust, measured_requests
 from medi_core.services.copy_audit import copy_report
 from medi_core.services.fidelity import ASKED, FLOOR
 from medi_core.ui import copy_view, distance_view, request_view
