@@ -7,6 +7,7 @@ from pathlib import Path
 from medi_core.checkpoints import Checkpoint, load_checkpoint
 from medi_core.device import choose_device, choose_dtype
 from medi_core.services.attached_tiles import AttachedTiles
+from medi_core.services.classification import ClassificationService
 from medi_core.services.embedding import EmbeddingService
 from medi_core.services.encoding import EncodingService
 from medi_core.services.fidelity import FidelityService
@@ -32,6 +33,7 @@ class Services:
     reference: ReferenceService
     embedding: EmbeddingService
     fidelity: FidelityService
+    classification: ClassificationService
 
 
 def build_services(settings: Settings) -> Services:
@@ -49,13 +51,13 @@ def build_services(settings: Settings) -> Services:
     generation = GenerationService(checkpoint, CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH)
     welcome = WelcomeService(generation, settings.assets_dir / "welcome")
     # ZeroGPU lends its card for a call of the generator only
-    encoding = EncodingService(
-        "cpu" if find_spec("spaces") else str(device), settings.cache_dir / "features", settings.encoder
-    )
+    small_device = "cpu" if find_spec("spaces") else str(device)
+    encoding = EncodingService(small_device, settings.cache_dir / "features", settings.encoder)
+    classification = ClassificationService(settings.classifier_dir, small_device)
     reference = ReferenceService(generation, encoding, settings.assets_dir / "reference")
     attached = AttachedTiles()
     if settings.tiles:
         attached.attach(Path(settings.tiles))
     embedding = EmbeddingService(generation, encoding, reference, attached)
     fidelity = FidelityService(reference, checkpoint.vocabulary)
-    return Services(settings, checkpoint, generation, welcome, encoding, reference, embedding, fidelity)
+    return Services(settings, checkpoint, generation, welcome, encoding, reference, embedding, fidelity, classification)
