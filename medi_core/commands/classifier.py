@@ -15,12 +15,8 @@ from medi_core.settings import Settings
 
 def add_classifier_commands(commands) -> None:
     """train-classifier, classify."""
-    command = add_command(
-        commands,
-        "train-classifier",
-        train_classifier,
-        "fine-tune a classifier of cancer type, calibrate and measure it",
-    )
+    summary = "fine-tune a classifier of cancer type, calibrate and measure it"
+    command = add_command(commands, "train-classifier", train_classifier, summary)
     command.add_argument("--manifest", type=Path, required=True, help="tiles of the splits train, val and test")
     command.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
     command.add_argument("--minutes", type=float, help="stop fine-tuning after so much wall-clock time")

@@ -17,15 +17,17 @@ tags: [histopathology]
 USE = """## Intended use
 
 Research on subpopulation shift in computational pathology: a second opinion on synthetic tiles, and a classifier whose
-errors by hospital can be audited. **Must not be used** for diagnosis, for any decision about a patient, or commercially.
+errors by hospital can be audited.
+
+**Must not be used** for diagnosis, for any decision about a patient, or commercially.
 
 ## Limits
 
-- A verdict says what the classifier sees in 64 µm of tissue. It knows the classes below and no others; a tile of another
-  organ gets one of them all the same.
+- A verdict says what the classifier sees in 64 µm of tissue. It knows the classes below and no others; a tile of
+  another organ gets one of them all the same.
 - In these data a cancer type often comes from few hospitals, so the classifier may read the hospital, not the disease.
-- A class without held-out tiles is shown, and its accuracy is not known. Where there are few patients an interval is too
-  narrow.
+- A class without held-out tiles is shown, and its accuracy is not known. Where there are few patients an interval is
+  too narrow.
 - Calibrated on the validation patients, which have few of the classes: for the others the temperature is a guess.
 - Its tiles of training are also those of the generator: that it recognises a synthetic tile is no proof that a
   pathologist would.
@@ -45,8 +47,9 @@ def classifier_card(
     parts = [
         FRONT_MATTER,
         f"# {name}\n",
-        f"Cancer type of an H&E tile, {config.side_px} × {config.side_px} px at {config.mpp:g} µm per px: {config.backbone}, "
-        f"its stages averaged, one linear layer over {len(config.classes)} classes. {num_parameters / 1e6:.1f} M "
+        f"Cancer type of an H&E tile, {config.side_px} × {config.side_px} px at {config.mpp:g} µm per px: "
+        f"{config.backbone}, its stages averaged, one linear layer over {len(config.classes)} classes. "
+        f"{num_parameters / 1e6:.1f} M "
         f"parameters, float16 safetensors (norms and biases float32). Probabilities are calibrated by the temperature "
         f"{config.temperature:.2f}.\n",
         "```python\nfrom pathlib import Path\n\nfrom medi_core.classifier_checkpoint import load_classifier\n\n"
@@ -122,8 +125,9 @@ def _measured(split: str, facts: Mapping[str, Any]) -> str:
         "val": "The weights and the temperature were chosen on these patients: their numbers are too good.",
         "test": "These patients were used for nothing else.",
     }[split]
+    title = {"val": "Validation", "test": "Test"}[split]
     return (
-        f"## {'Validation' if split == 'val' else 'Test'} patients\n\n{n['n']:,} tiles of {n['n_patients']:,} patients. "
+        f"## {title} patients\n\n{n['n']:,} tiles of {n['n_patients']:,} patients. "
         f"{note} {how['level']:.0%} intervals: {how['num']:,} resamples of the patients, seed {how['seed']}.\n\n"
         "| measure | value |\n| --- | --- |\n" + "\n".join(rows) + "\n"
     )
@@ -136,7 +140,8 @@ def _recalls(measured: Mapping[str, Any]) -> str:
         f"| {display_name(label)} | {facts['n']:,} | {facts['n_patients']:,} | {interval_text(facts)} |"
         for label, facts in measured["test"]["recall"].items()
     )
-    return f"## Recall by class, test patients\n\n| class | tiles | patients | recall |\n| --- | --- | --- | --- |\n{rows}\n"
+    head = "| class | tiles | patients | recall |\n| --- | --- | --- | --- |"
+    return f"## Recall by class, test patients\n\n{head}\n{rows}\n"
 
 
 def _number(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""What a tile classifier is worth on patients it never saw: the numbers of its card, and of the app beside a verdict."""
+"""What a tile classifier is worth on patients it never saw: the numbers of its card, and beside its verdicts."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
