@@ -16,9 +16,10 @@ from safetensors.torch import load_file, save_file
 
 from medi_core.checkpoint_checks import ADVICE, first_line, read_json, read_shapes, refuse_pickles, require_shapes
 from medi_core.errors import CheckpointError, MediError
-from medi_core.models.tile_classifier import ClassifierConfig, TileClassifier
+from medi_core.models.tile_classifier import ClassifierConfig, TileClassifier, pretrained_backbone
 from medi_core.storage import present_folder, replaced_folder
 
+BACKBONE = "backbone."
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 TRAINING, MEASURED, CARD = "training.json", "measured.json", "README.md"
 TRAIN = "train one: python -m medi_core train-classifier --manifest tiles.csv --out FOLDER"
@@ -51,6 +52,8 @@ def save_classifier(
 ) -> None:
     """Write it whole or not at all: weights of layers as float16, the few of norms, biases and scales as float32.
 
+    A backbone with its ImageNet weights is left out (`is_backbone_trained`).
+
     Args:
         training: plain JSON, for `training.json`.
         measured: plain JSON, for `measured.json`.
@@ -82,12 +85,15 @@ def load_classifier(folder: Path, device: torch.device | str = "cpu") -> Classif
     config = _read_config(folder / CONFIG)
     try:
         with torch.device("meta"):
-            wanted = {name: list(tensor.shape) for name, tensor in TileClassifier(config).state_dict().items()}
+            wanted = {name: list(tensor.shape) for name, tensor in _own_weights(TileClassifier(config)).items()}
     except CheckpointError as error:
         raise CheckpointError(f"{folder.name}/{CONFIG}: {error}; {ADVICE}") from error
     require_shapes(read_shapes(folder / WEIGHTS), wanted, folder / CONFIG)
     classifier = TileClassifier(config)
-    classifier.load_state_dict(_read_weights(folder / WEIGHTS))
+    weights = _read_weights(folder / WEIGHTS)
+    if not config.is_backbone_trained:
+        weights |= {BACKBONE + name: t for name, t in pretrained_backbone(config.backbone).state_dict().items()}
+    classifier.load_state_dict(weights)
     classifier.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
     training, measured = (read_json(folder / n) if (folder / n).exists() else {} for n in (TRAINING, MEASURED))
     digest = hashlib.sha256((folder / WEIGHTS).read_bytes() + (folder / CONFIG).read_bytes()).hexdigest()[:12]
@@ -96,10 +102,16 @@ def load_classifier(folder: Path, device: torch.device | str = "cpu") -> Classif
 
 def _stored(classifier: TileClassifier) -> dict[str, torch.Tensor]:
     stored = {}
-    for name, tensor in classifier.state_dict().items():
+    for name, tensor in _own_weights(classifier).items():
         is_large = tensor.is_floating_point() and tensor.ndim > 1
         stored[name] = (tensor.half() if is_large else tensor).contiguous().cpu()
     return stored
+
+
+def _own_weights(classifier: TileClassifier) -> dict[str, torch.Tensor]:
+    """Without those of a backbone that is as it came."""
+    is_all = classifier.config.is_backbone_trained
+    return {k: tensor for k, tensor in classifier.state_dict().items() if is_all or not k.startswith(BACKBONE)}
 
 
 def _read_config(path: Path) -> ClassifierConfig:

@@ -1,6 +1,7 @@
 """A classifier comes back as it was saved; what is damaged, pickled or inconsistent is refused by name."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,6 +34,17 @@ def test_what_is_loaded_gives_the_logits_of_what_was_saved(folder, tmp_path):
         MEASURED,
     )
     assert not any(parameter.requires_grad for parameter in again.classifier.parameters())
+
+
+def test_a_backbone_that_is_as_it_came_is_not_saved_again(tmp_path):
+    tiles = np.stack([synthetic_tissue(64, seed) for seed in range(3)])
+    classifier = build_toy_classifier()
+    classifier.config = replace(classifier.config, is_backbone_trained=False)
+    save_classifier(classifier, tmp_path / "head", {})
+    assert (tmp_path / "head" / "model.safetensors").stat().st_size < 50_000
+    loaded = load_classifier(tmp_path / "head").classifier
+    np.testing.assert_array_equal(loaded.features(tiles), classifier.features(tiles))
+    np.testing.assert_allclose(loaded.logits(tiles), classifier.logits(tiles), atol=0.05)  # the head is float16
 
 
 def test_it_is_no_diffusion_checkpoint(folder):

@@ -35,6 +35,8 @@ class ClassifierConfig:
     """Of the tiles it was trained on."""
     mpp: float = 0.5
     """µm per px of the tiles it was trained on."""
+    is_backbone_trained: bool = True
+    """False: the backbone has its ImageNet weights, and they are not saved again."""
     temperature: float = 1.0
     """Logits are divided by it before the softmax (Guo et al. 2017, "On calibration of modern neural networks")."""
 
@@ -156,7 +158,7 @@ def build_pretrained(classes: tuple[str, ...], backbone: str = DEFAULT_BACKBONE)
     if facts is None:
         raise CheckpointError(f"timm has no pretrained backbone {backbone!r}; use one of timm.list_pretrained()")
     classifier = TileClassifier(ClassifierConfig(classes, tuple(facts.mean), tuple(facts.std), backbone))
-    classifier.backbone.load_state_dict(_pretrained_backbone(backbone).state_dict())
+    classifier.backbone.load_state_dict(pretrained_backbone(backbone).state_dict())
     nn.init.zeros_(classifier.head.weight)
     nn.init.zeros_(classifier.head.bias)
     return classifier.eval()
@@ -185,7 +187,12 @@ def tumor_probability(classes: Sequence[str], probabilities: np.ndarray) -> np.n
     return probabilities[..., ~is_benign].sum(axis=-1)
 
 
-def _pretrained_backbone(name: str) -> nn.Module:
+def pretrained_backbone(name: str) -> nn.Module:
+    """With ImageNet weights: of the default backbone from its package, of others from the hub.
+
+    Raises:
+        CheckpointError: they are not installed, or not to be had.
+    """
     if name == DEFAULT_BACKBONE:
         return build_network(DEFAULT_ENCODER)
     try:

@@ -50,8 +50,7 @@ def classifier_card(
         f"Cancer type of an H&E tile, {config.side_px} × {config.side_px} px at {config.mpp:g} µm per px: "
         f"{config.backbone}, its stages averaged, one linear layer over {len(config.classes)} classes. "
         f"{num_parameters / 1e6:.1f} M "
-        f"parameters, float16 safetensors (norms and biases float32). Probabilities are calibrated by the temperature "
-        f"{config.temperature:.2f}.\n",
+        f"parameters, {_stored(config)}. Probabilities are calibrated by the temperature {config.temperature:.2f}.\n",
         "```python\nfrom pathlib import Path\n\nfrom medi_core.classifier_checkpoint import load_classifier\n\n"
         f'classifier = load_classifier(Path("checkpoints/{name}")).classifier\n'
         "probabilities = classifier.probabilities(tiles)  # uint8 (N, H, W, 3) → (N, classes)\n```\n",
@@ -74,6 +73,12 @@ def interval_text(facts: Mapping[str, Any]) -> str:
     return f"{facts['value']:.2f} [{facts['ci_low']:.2f}, {facts['ci_high']:.2f}]"
 
 
+def _stored(config: ClassifierConfig) -> str:
+    if config.is_backbone_trained:
+        return "float16 safetensors (norms and biases float32)"
+    return "of which this folder holds the head (safetensors): the backbone has its ImageNet weights, from its package"
+
+
 def _training(training: Mapping[str, Any]) -> str:
     history = "\n".join(
         f"| {row['step']:,} | {_number(row['training_loss'])} | {row['nll']:.3f} | {row['balanced_accuracy']:.3f} |"
@@ -81,13 +86,20 @@ def _training(training: Mapping[str, Any]) -> str:
     )
     return (
         f"## Training\n\n`{training['command']}`, seed {training['seed']}.\n\n"
-        "The backbone starts with its ImageNet weights and the head as a logistic regression on its features; then all "
-        f"but the first {training['frozen_stages']} stages are fine-tuned on balanced draws of classes and centers, "
-        "turned, mirrored and stained anew. Kept are the weights with the lowest calibrated loss on the validation "
-        f"patients: those of step {training['step']:,} ({training['tiles_seen']:,} tiles drawn). Step 0 is the linear "
-        "start. Test patients decided nothing.\n\n"
+        "The backbone starts with its ImageNet weights and the head as a logistic regression on its features, classes "
+        f"and centers balanced. {_fine_tuning(training)} Test patients decided nothing.\n\n"
         "| step | training loss | validation loss, calibrated | validation balanced accuracy |\n"
         f"| --- | --- | --- | --- |\n{history}\n"
+    )
+
+
+def _fine_tuning(training: Mapping[str, Any]) -> str:
+    if not training["num_steps"]:
+        return "This linear start (step 0) is all of it: the backbone was not fine-tuned."
+    return (
+        f"Then all but the first {training['frozen_stages']} stages are fine-tuned on balanced draws, turned, mirrored "
+        "and stained anew. Kept are the weights with the lowest calibrated loss on the validation patients: those of "
+        f"step {training['step']:,} ({training['tiles_seen']:,} tiles drawn); step 0 is the linear start."
     )
 
 

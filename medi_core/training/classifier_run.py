@@ -81,7 +81,7 @@ def run_classifier_training(
         history.append(_validate(training, validation, loss))
         if history[-1]["nll"] <= min(row["nll"] for row in history) and accelerator.is_main_process:
             best = {"history": history, "step": training.step, "tiles_seen": training.step * config.global_batch}
-            _save_calibrated(classifier, history[-1]["temperature"], out, record | best)
+            _save_calibrated(training, history[-1]["temperature"], out, record | best)
         if accelerator.is_main_process:
             on_validation(history[-1])
 
@@ -201,8 +201,9 @@ def _validate(training: ClassifierTraining, validation: LabelledTiles, loss: flo
     }
 
 
-def _save_calibrated(classifier: TileClassifier, temperature: float, out: Path, record: dict[str, Any]) -> None:
-    classifier.config = replace(classifier.config, temperature=temperature)
+def _save_calibrated(training: ClassifierTraining, temperature: float, out: Path, record: dict[str, Any]) -> None:
+    classifier, is_trained = training.classifier, training.step > 0
+    classifier.config = replace(classifier.config, temperature=temperature, is_backbone_trained=is_trained)
     save_classifier(classifier, out, record)
     load_classifier(out)  # what was written can be read
 

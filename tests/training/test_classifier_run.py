@@ -1,4 +1,4 @@
-"""A training of a classifier on toy tiles: it learns, trains on no held-out patient, calibrates and says what it did."""
+"""A training of a classifier on toy tiles: it learns, calibrates, and trains on no held-out patient."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +39,7 @@ def trained(toy_manifest: Path, tmp_path: Path, monkeypatch) -> tuple[Path, list
 
 
 def test_a_training_leaves_a_checkpoint_that_says_all_of_itself(trained, toy_manifest):
-    folder, seen = trained
+    folder, _ = trained
     checkpoint = load_classifier(folder)
     assert checkpoint.classifier.config.classes == CLASSES[:2]
     record, measured = checkpoint.training, checkpoint.measured
