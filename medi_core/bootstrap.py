@@ -7,6 +7,7 @@ from pathlib import Path
 from medi_core.checkpoints import Checkpoint, load_checkpoint
 from medi_core.device import choose_device, choose_dtype
 from medi_core.services.attached_tiles import AttachedTiles
+from medi_core.services.audit import AuditService
 from medi_core.services.classification import ClassificationService
 from medi_core.services.embedding import EmbeddingService
 from medi_core.services.encoding import EncodingService
@@ -34,6 +35,7 @@ class Services:
     embedding: EmbeddingService
     fidelity: FidelityService
     classification: ClassificationService
+    audit: AuditService
 
 
 def build_services(settings: Settings) -> Services:
@@ -60,4 +62,16 @@ def build_services(settings: Settings) -> Services:
         attached.attach(Path(settings.tiles))
     embedding = EmbeddingService(generation, encoding, reference, attached)
     fidelity = FidelityService(reference, checkpoint.vocabulary)
-    return Services(settings, checkpoint, generation, welcome, encoding, reference, embedding, fidelity, classification)
+    audit = AuditService(settings.assets_dir / "reference", settings.assets_dir / "predictions.parquet")
+    return Services(
+        settings,
+        checkpoint,
+        generation,
+        welcome,
+        encoding,
+        reference,
+        embedding,
+        fidelity,
+        classification,
+        audit,
+    )

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from medi_core.commands.classifier import add_classifier_commands
 from medi_core.commands.data import add_data_commands
+from medi_core.commands.evaluation import add_evaluation_commands
 from medi_core.commands.fidelity import add_fidelity_commands
 from medi_core.commands.generation import add_generation_commands
 from medi_core.commands.reference import add_reference_commands
@@ -54,6 +55,7 @@ def _build_parser() -> argparse.ArgumentParser:
         add_generation_commands,
         add_reference_commands,
         add_fidelity_commands,
+        add_evaluation_commands,
         add_data_commands,
         add_training_commands,
         add_classifier_commands,

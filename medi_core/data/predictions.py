@@ -32,7 +32,7 @@ METADATA = (*(attribute.name for attribute in ATTRIBUTES), "patient_id", "slide"
 PLACE = ("image", "x", "y")
 """Where the pixels of a known tile are in its source."""
 COLUMNS = ("id", "true", "predicted", *METADATA, *PLACE)
-MAX_BYTES, MAX_ROWS = 50_000_000, 200_000
+MAX_BYTES, MAX_ROWS, MAX_CLASSES = 50_000_000, 100_000, 100
 SUM_TOLERANCE = 0.01
 """Probabilities of many classes, each rounded to three digits, miss 1 by less."""
 ALLOWED = f"allowed: tile (or id, or path, x, y), true, predicted, p:<class>, {', '.join(METADATA)}"
@@ -62,8 +62,8 @@ def read_predictions(path: Path, known: pd.DataFrame, manifest: Path | None = No
     """Read predictions and join what is known of their tiles.
 
     Args:
-        path: a `.csv` or `.parquet` file of at most `MAX_BYTES` and `MAX_ROWS`; `attrs["model"]` of a parquet file
-            names the model, else the file's name does.
+        path: a `.csv` or `.parquet` file of at most `MAX_BYTES`, `MAX_ROWS` and `MAX_CLASSES`; `attrs["model"]` of a
+            parquet file names the model, else the file's name does.
         known: tiles by `id`, e.g. of the reference set, with columns of `METADATA` and `PLACE`.
         manifest: tiles by place instead. Its images must exist, but are not opened.
 
@@ -164,6 +164,9 @@ def _probability_faults(probabilities: np.ndarray | None) -> Iterator[str]:
 
 
 def _label_faults(frame: pd.DataFrame, classes: list[str]) -> Iterator[str]:
+    labels = {*classes, *frame["true"].dropna(), *frame.get("predicted", pd.Series(dtype=object)).dropna()}
+    if len(labels) > MAX_CLASSES:
+        yield f"there are {len(labels):,} classes, at most {MAX_CLASSES} are compared"
     if classes:
         for column in {"true", "predicted"} & set(frame.columns):
             is_unknown = frame[column].notna() & ~frame[column].isin(classes)

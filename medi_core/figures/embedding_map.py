@@ -4,14 +4,14 @@ The value is the colour, the origin is the shape. The axes are hidden: a UMAP's 
 """
 
 from collections.abc import Sequence
-from html import escape
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from medi_core.errors import InvalidRequestError
+from medi_core.figures.labels import ink, readable, title_of
 from medi_core.figures.palette import NOT_RECORDED, NOT_RECORDED_COLOUR, POOLED_COLOUR, colours_for, numeric_scale
-from medi_core.metadata.schema import ATTRIBUTE, display_name
+from medi_core.metadata.schema import ATTRIBUTE
 
 SYMBOLS = {"real": ("circle", 5, 0.75), "synthetic": ("diamond", 8, 0.9), "new": ("star", 15, 1.0)}
 """Origin → shape, size in px, opacity; drawn in this order, so that the few lie on top."""
@@ -69,9 +69,9 @@ def _traces_of_values(
                 go.Scattergl(
                     **_points_of(points[chosen], value),
                     marker=_marker(origin, colours.get(value, POOLED_COLOUR), dark),
-                    text=[_readable(label) for label in labels[chosen]],  # one text for all shows as "-" in WebGL
+                    text=[readable(label) for label in labels[chosen]],  # one text for all shows as "-" in WebGL
                     hovertemplate=f"%{{text}}<br>{origin}<extra></extra>",
-                    name=f"{_readable(value)} ({counts[value]:,})",
+                    name=f"{readable(value)} ({counts[value]:,})",
                     legendgroup=value,
                     legendrank=order.index(value) + 1,
                     showlegend=value not in in_legend,
@@ -119,20 +119,19 @@ def _points_of(points: pd.DataFrame, value: str) -> dict[str, object]:
 
 def _marker(origin: str, colour: object, dark: bool) -> dict[str, object]:
     symbol, size, opacity = SYMBOLS[origin]
-    outline = {"width": 0 if origin == "real" else 1, "color": _ink(dark)}
+    outline = {"width": 0 if origin == "real" else 1, "color": ink(dark)}
     return {"symbol": symbol, "size": size, "opacity": opacity, "color": colour, "line": outline}
 
 
 def _layout(colour_by: str, dark: bool) -> dict[str, object]:
-    attribute = ATTRIBUTE.get(colour_by)
-    title = attribute.label if attribute else _readable(colour_by).capitalize()
+    attribute, title = ATTRIBUTE.get(colour_by), title_of(colour_by)
     unit = f"<br>({attribute.unit})" if attribute and attribute.unit else ""
     hidden = {"visible": False, "zeroline": False}
     return {
         "template": "none",
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"color": _ink(dark), "size": 12},
+        "font": {"color": ink(dark), "size": 12},
         "margin": {"l": 0, "r": 0, "t": 28, "b": 0},
         "xaxis": hidden,
         "yaxis": {**hidden, "scaleanchor": "x"},  # a distance is the same in both directions
@@ -179,12 +178,3 @@ def _require_columns(points: pd.DataFrame, colour_by: str) -> None:
         raise InvalidRequestError(f"the points lack {', '.join(missing)}; given: {', '.join(map(str, points.columns))}")
     if unknown := sorted(set(points["origin"].astype(str)) - set(SYMBOLS)):
         raise InvalidRequestError(f"origin must be {', '.join(SYMBOLS)}; given also {', '.join(unknown)}")
-
-
-def _readable(value: str) -> str:
-    """plotly reads its texts as HTML."""
-    return escape(display_name(value), quote=False)
-
-
-def _ink(dark: bool) -> str:
-    return "#e5e7eb" if dark else "#1f2937"

@@ -17,6 +17,8 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 """Weights of the G patients, `(R, G)` → the measure of each resample, `(R,)`; NaN where it is not defined."""
 NUM_BINS = 15
 """Equal-width bins of confidence in the ECE, as in Guo et al. 2017."""
+MAX_PAIRED_PATIENTS = 5000
+"""Whose AUC is resampled: 200 MB a class."""
 
 
 def accuracy(outcomes: Outcomes) -> Statistic:
@@ -57,9 +59,16 @@ def expected_calibration_error(outcomes: Outcomes) -> Statistic:
 def macro_auc(outcomes: Outcomes) -> Statistic:
     """Mean area under the ROC curve, each true class that occurs against the rest; NaN for one class only.
 
-    A class' area is a sum over pairs of patients, one row for each with tiles of the class: the cost of a resample
-    grows with the square of the number of patients.
+    A class' area is a sum over pairs of patients: memory and time grow with the square of their number.
+
+    Raises:
+        InvalidRequestError: no probabilities, or more than `MAX_PAIRED_PATIENTS`.
     """
+    if outcomes.num_patients > MAX_PAIRED_PATIENTS:
+        raise InvalidRequestError(
+            f"AUC compares patients pair by pair, at most {MAX_PAIRED_PATIENTS:,} of them; given "
+            f"{outcomes.num_patients:,}: choose another measure, or fewer tiles"
+        )
     areas = [_area_of_class(outcomes, place) for place in outcomes.true_classes]
     return lambda weights: _mean_known(np.column_stack([area(weights) for area in areas]))
 
@@ -77,14 +86,9 @@ LOWER_IS_BETTER = ("ece",)
 
 
 def value_of(statistic: Statistic, num_patients: int) -> float:
-    """The measure of the tiles as they are."""
-    return float(resampled(statistic, np.ones((1, num_patients)))[0])
-
-
-def resampled(statistic: Statistic, weights: np.ndarray) -> np.ndarray:
-    """The statistic of each row of weights; what a resample cannot tell is NaN, without a warning."""
+    """The measure of the tiles as they are; NaN, without a warning, where it is not defined."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return statistic(weights)
+        return float(statistic(np.ones((1, num_patients)))[0])
 
 
 def rate(is_hit: np.ndarray, is_counted: np.ndarray, outcomes: Outcomes) -> Statistic:
@@ -94,10 +98,9 @@ def rate(is_hit: np.ndarray, is_counted: np.ndarray, outcomes: Outcomes) -> Stat
 
 
 def _area_of_class(outcomes: Outcomes, place: int) -> Statistic:
-    scores, is_positive = _probabilities(outcomes)[:, place], outcomes.true == place
-    num = outcomes.num_patients
-    own, row = np.unique(outcomes.patients[is_positive], return_inverse=True)
-    wins = sums_by_code(_wins(scores, is_positive, outcomes.patients, num), row, len(own))  # (P, G)
+    scores, is_positive, num = _probabilities(outcomes)[:, place], outcomes.true == place, outcomes.num_patients
+    own = np.unique(outcomes.patients[is_positive])
+    wins = _wins(scores, is_positive, outcomes.patients, num)
     counts = sums_by_code(np.column_stack([is_positive, ~is_positive]).astype(np.float64), outcomes.patients, num)
 
     def area(weights: np.ndarray) -> np.ndarray:
@@ -108,20 +111,25 @@ def _area_of_class(outcomes: Outcomes, place: int) -> Statistic:
 
 
 def _wins(scores: np.ndarray, is_positive: np.ndarray, patients: np.ndarray, num: int) -> np.ndarray:
-    """For each positive tile, how many negative ones of each patient score lower; a tie is half a win: `(P, num)`."""
-    positive, negative, owner = scores[is_positive], np.sort(scores[~is_positive]), patients[~is_positive]
-    order = np.argsort(positive, kind="stable")
-    owner = owner[np.argsort(scores[~is_positive], kind="stable")]
-    wins = np.zeros((len(positive), num))
-    for side in ("left", "right"):
-        # a negative at place i is below every positive whose place among the negatives is above i
-        first = np.searchsorted(np.searchsorted(negative, positive[order], side), np.arange(len(negative)), "right")
-        steps = np.zeros((len(positive) + 1, num))
-        np.add.at(steps, (first, owner), 0.5)
-        wins += steps[:-1].cumsum(axis=0)
-    unsorted = np.empty_like(wins)
-    unsorted[order] = wins
-    return unsorted
+    """In how many pairs of tiles a patient's positive one scores above another's negative one; a tie is half a win.
+
+    Returns:
+        `(P, num)`, a row a patient with positive tiles, in their order.
+    """
+    row = np.unique(patients[is_positive], return_inverse=True)[1]
+    order = np.lexsort((scores[~is_positive], patients[~is_positive]))
+    lower, owners = scores[~is_positive][order], patients[~is_positive][order]
+    wins, positive = np.zeros((row.max() + 1, num)), scores[is_positive]
+    for patient, start, end in zip(*_runs(owners), strict=True):
+        below = sum(lower[start:end].searchsorted(positive, side) for side in ("left", "right")) / 2
+        wins[:, patient] = np.bincount(row, below)
+    return wins
+
+
+def _runs(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sorted codes → each code, and where its run starts and ends."""
+    names, starts = np.unique(codes, return_index=True)
+    return names, starts, np.append(starts[1:], len(codes))
 
 
 def _of_sums(outcomes: Outcomes, terms: np.ndarray, formula: Callable[[np.ndarray], np.ndarray]) -> Statistic:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from medi_core.metrics.classification import MEASURES, Statistic, rate, resampled, value_of
-from medi_core.metrics.intervals import NO_INTERVAL, bootstrap_weights, percentile_interval
+from medi_core.metrics.classification import MEASURES, Statistic, rate, value_of
+from medi_core.metrics.intervals import NO_INTERVAL, bootstrap_results, percentile_interval
 from medi_core.metrics.outcomes import Outcomes
 from medi_core.metrics.subgroup import DEFAULT, SEPARATOR, Resampling, members
 
@@ -101,8 +101,9 @@ def _between(
 ) -> Gap:
     """The gap of two subgroups, each a name and a statistic of the weights of all patients."""
     value = value_of(high[1], outcomes.num_patients) - value_of(low[1], outcomes.num_patients)
-    weights = bootstrap_weights(outcomes.num_patients, resampling.num, resampling.seed)
-    results = resampled(high[1], weights) - resampled(low[1], weights)
+    results = bootstrap_results(
+        lambda weights: high[1](weights) - low[1](weights), outcomes.num_patients, resampling.num, resampling.seed
+    )
     ends = percentile_interval(results, resampling.level)
     names = (SEPARATOR.join(key) for key, _ in (low, high))
     return Gap(of, *names, value, *(ends if ends[1] > ends[0] else NO_INTERVAL))

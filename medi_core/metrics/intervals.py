@@ -13,6 +13,8 @@ import pandas as pd
 from medi_core.errors import InvalidRequestError
 
 NO_INTERVAL = (float("nan"), float("nan"))
+MAX_WEIGHTS = 10_000_000
+"""Resamples × groups in memory at a time: 80 MB."""
 
 
 def wilson_interval(successes: float, n: int, level: float = 0.95) -> tuple[float, float]:
@@ -109,24 +111,37 @@ def cluster_bootstrap(
     sums = _sums_by_group(values, groups)
     if len(sums) < 2:
         return NO_INTERVAL
-    resampled = bootstrap_weights(len(sums), num, seed) @ sums  # (num, M + 1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        results = statistic(resampled[:, :-1], resampled[:, -1])
-    return percentile_interval(results, level)
+
+    def weighted(weights: np.ndarray) -> np.ndarray:
+        resampled = weights @ sums  # (R, G) → (R, M + 1)
+        return statistic(resampled[:, :-1], resampled[:, -1])
+
+    return percentile_interval(bootstrap_results(weighted, len(sums), num, seed), level)
 
 
-def bootstrap_weights(num_groups: int, num: int = 1000, seed: int = 0) -> np.ndarray:
-    """How often each group is drawn in each resample: float64 `(num, num_groups)`, rows sum to `num_groups`.
+def bootstrap_results(
+    statistic: Callable[[np.ndarray], np.ndarray], num_groups: int, num: int = 1000, seed: int = 0
+) -> np.ndarray:
+    """A statistic of each resample of the groups, `(num,)`; NaN where a resample leaves it undefined.
 
-    The same weights for two statistics make their difference a paired one.
+    Args:
+        statistic: how often each group is drawn, float64 `(R, num_groups)`, rows sum to `num_groups` → `(R,)`. The
+            difference of two statistics of the same weights is a paired one.
+        num_groups: at least 1.
+        num: resamples, at least 1. They are drawn in blocks, the same whatever their size, so that memory is bounded.
+        seed: of the draw.
 
     Raises:
         InvalidRequestError: no resample wanted.
     """
     if num < 1:
         raise InvalidRequestError(f"num = {num} resamples: at least 1 is needed")
-    share = np.full(num_groups, 1 / num_groups)
-    return np.random.default_rng(seed).multinomial(num_groups, share, size=num).astype(np.float64)
+    rng, share = np.random.default_rng(seed), np.full(num_groups, 1 / num_groups)
+    block = max(1, MAX_WEIGHTS // num_groups)
+    sizes = [min(block, num - start) for start in range(0, num, block)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        parts = [statistic(rng.multinomial(num_groups, share, size=size).astype(np.float64)) for size in sizes]
+    return np.concatenate(parts)
 
 
 def percentile_interval(results: np.ndarray, level: float = 0.95) -> tuple[float, float]:

@@ -16,10 +16,9 @@ from medi_core.metrics.classification import (
     MEASURES,
     NEEDS_TWO_CLASSES,
     Statistic,
-    resampled,
     value_of,
 )
-from medi_core.metrics.intervals import NO_INTERVAL, bootstrap_weights, percentile_interval, wilson_interval
+from medi_core.metrics.intervals import NO_INTERVAL, bootstrap_results, percentile_interval, wilson_interval
 from medi_core.metrics.outcomes import Outcomes
 
 OVERALL = "overall"
@@ -35,6 +34,7 @@ NO_TILE, ONE_PATIENT, ONE_CLASS, NO_SPREAD = (
     "none: one true class",
     "none: patients do not differ",
 )
+MAX_SUBGROUPS = 2000
 COLUMNS = ("subgroup", "n", "n_patients", "measure", "value", "ci_low", "ci_high", "interval")
 
 
@@ -57,11 +57,19 @@ def members(attributes: pd.DataFrame) -> dict[tuple[str, ...], np.ndarray]:
 
     Args:
         attributes: `(N, A)`, text; without columns all tiles are one subgroup, `()`.
+
+    Raises:
+        InvalidRequestError: more than `MAX_SUBGROUPS`.
     """
     if not len(attributes.columns):
         return {(): np.arange(len(attributes))}
     rows = np.flatnonzero(attributes.notna().all(axis=1))
     codes, names = pd.MultiIndex.from_frame(attributes.iloc[rows]).factorize(sort=True)
+    if len(names) > MAX_SUBGROUPS:
+        by = SEPARATOR.join(attributes.columns)
+        raise InvalidRequestError(
+            f"{by} has {len(names):,} subgroups, at most {MAX_SUBGROUPS:,} are measured: cross fewer"
+        )
     return {name: rows[codes == code] for code, name in enumerate(names)}
 
 
@@ -197,7 +205,9 @@ def _undefined(own: Outcomes, measure: str) -> str:
 
 def _interval(own: Outcomes, terms: Mapping[Statistic, int], resampling: Resampling) -> tuple[float, float, str]:
     """Of a sum of statistics with signs."""
-    weights = bootstrap_weights(own.num_patients, resampling.num, resampling.seed)
-    results = sum(sign * resampled(statistic, weights) for statistic, sign in terms.items())
+    results = bootstrap_results(
+        lambda weights: sum(sign * statistic(weights) for statistic, sign in terms.items()),
+        *(own.num_patients, resampling.num, resampling.seed),
+    )
     low, high = percentile_interval(results, resampling.level)
     return (low, high, BY_PATIENT) if high > low else (*NO_INTERVAL, NO_SPREAD)

@@ -7,7 +7,6 @@ belongs to. Knows no model and no widgets.
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,6 @@ from medi_core.data.patients import patients_of
 from medi_core.data.predictions import PredictionSet, read_predictions
 from medi_core.data.reference_set import read_reference
 from medi_core.errors import InvalidRequestError
-from medi_core.metadata.schema import ATTRIBUTE, ATTRIBUTES
-from medi_core.metadata.vocabulary import Vocabulary, quantile_edges
 from medi_core.metrics.classification import MEASURES, NEEDS_PROBABILITIES
 from medi_core.metrics.disparity import Gap, equalized_odds_difference, gap
 from medi_core.metrics.outcomes import Outcomes, build_outcomes
@@ -30,11 +27,10 @@ from medi_core.metrics.subgroup import (
     require_measure,
     subgroup_table,
 )
+from medi_core.services.subgroup_columns import subgroup_columns
 
-TRUE = "true"
-BY = (TRUE, *(attribute.name for attribute in ATTRIBUTES), "tissue", "dataset", "split")
-"""What subgroups can be made of; `true` gives the recall of each class."""
-HELD_OUT = ("val", "test")
+HELD_OUT = ("test",)
+"""Splits whose patients had no part in a training on the others: validation tiles choose and calibrate a model."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +90,9 @@ class AuditService:
         Args:
             shipped: predictions that come with the app, if the file exists.
         """
-        self._folder, self._shipped, self._lock = reference_folder, shipped, threading.Lock()
-
-    @cached_property
-    def _known(self) -> pd.DataFrame:
-        return read_reference(self._folder).real.tiles
+        self._folder, self._shipped = reference_folder, shipped
+        self._lock = threading.Lock()
+        self._known: pd.DataFrame | None = None
 
     def read(self, path: Path, manifest: Path | None = None) -> PredictionSet:
         """`read_predictions` with the reference set's tiles.
@@ -106,12 +100,10 @@ class AuditService:
         Raises:
             PredictionsError, ManifestError, ReferenceSetError: which file cannot be used, and why.
         """
-        with self._lock:
-            known = self._known
-        return read_predictions(path, known, manifest)
+        return read_predictions(path, self._tiles(), manifest)
 
     def shipped(self) -> PredictionSet | None:
-        """The predictions that come with the app, of held-out tiles; `None` where there are none.
+        """The predictions that come with the app, of the test split; `None` where there are none.
 
         Raises:
             PredictionsError, ReferenceSetError: the file, or the reference set, cannot be used.
@@ -146,9 +138,14 @@ class AuditService:
         subgroup: Sequence[str],
         config: AuditConfig = DEFAULT_CONFIG,
     ) -> Cell:
-        """What is behind one subgroup of `audit`; one without a tile has empty tables."""
-        outcomes, attributes = outcomes_of(predictions), self.attributes(predictions, by)
-        name = tuple(subgroup)
+        """What is behind one subgroup of `audit`; one without a tile has empty tables.
+
+        Raises:
+            InvalidRequestError: as `audit`, or not one value an attribute.
+        """
+        if len(subgroup) != len(by):
+            raise InvalidRequestError(f"{' × '.join(subgroup)} is no subgroup by {', '.join(by)}: choose one anew")
+        outcomes, attributes, name = outcomes_of(predictions), self.attributes(predictions, by), tuple(subgroup)
         table = subgroup_table(outcomes, attributes, config.measure, config.resampling, [name])
         rows = np.flatnonzero((attributes == name).all(axis=1))
         tiles = predictions.tiles.iloc[rows].assign(patient=patients_of(predictions.tiles.iloc[rows]))
@@ -181,32 +178,19 @@ class AuditService:
         return compare_models(*sides, self.attributes(first, by), config.measure, config.resampling)
 
     def attributes(self, predictions: PredictionSet, by: Sequence[str]) -> pd.DataFrame:
-        """The columns to cross as text, `(N, A)`; `None` where not recorded.
+        """`subgroup_columns` of the predicted tiles, with the bins of the reference set's training tiles."""
+        return subgroup_columns(predictions.tiles, by, self._tiles().query("split == 'train'"))
 
-        A number becomes its bin, with the edges of the reference set's training tiles, which are those of the
-        checkpoint trained on them; an attribute that it does not record is cut at the quantiles of the given tiles.
-
-        Raises:
-            InvalidRequestError: an attribute that there is none of, or one twice.
-        """
-        if unknown := [name for name in by if name not in BY]:
-            raise InvalidRequestError(f"by {', '.join(unknown)}: it must be made of {', '.join(BY)}")
-        if len(set(by)) < len(by):
-            raise InvalidRequestError(f"by {', '.join(by)}: give each attribute once")
-        tiles = predictions.tiles
-        columns = {name: self._binned(name, tiles[name]) if _is_number(name) else tiles[name] for name in by}
-        return pd.DataFrame(columns, index=tiles.index, dtype=object)
-
-    def _binned(self, name: str, numbers: pd.Series) -> pd.Series:
+    def _tiles(self) -> pd.DataFrame:
+        """Metadata of the real tiles of the reference set, read when first needed."""
         with self._lock:
-            training = self._known.loc[self._known["split"] == "train", name].dropna()
-        edges = quantile_edges((training if len(training) else numbers.dropna()).tolist(), ATTRIBUTE[name].num_bins)
-        bins = Vocabulary(values={}, bin_edges={name: edges})
-        return numbers.map(lambda number: bins.label(name, bins.bin_of(name, number)), na_action="ignore")
+            if self._known is None:
+                self._known = read_reference(self._folder).real.tiles
+            return self._known
 
 
 def held_out(predictions: PredictionSet) -> PredictionSet:
-    """The tiles of the validation and test split."""
+    """The tiles of the test split."""
     return of_splits(predictions, HELD_OUT)
 
 
@@ -220,11 +204,6 @@ def of_splits(predictions: PredictionSet, splits: Sequence[str]) -> PredictionSe
     if part.tiles.empty:
         raise InvalidRequestError(f"{predictions.model} has no tile of the split {' or '.join(splits)}")
     return part
-
-
-def available_attributes(predictions: PredictionSet) -> list[str]:
-    """Of `BY`, those that are recorded for some tile."""
-    return [name for name in BY if predictions.tiles[name].notna().any()]
 
 
 def available_measures(predictions: PredictionSet) -> list[str]:
@@ -241,10 +220,6 @@ def outcomes_of(
     probabilities = None if predictions.probabilities is None else predictions.probabilities[rows]
     patients = patients_of(tiles) if patients is None else patients
     return build_outcomes(tiles["true"], tiles["predicted"], patients, predictions.classes, probabilities)
-
-
-def _is_number(name: str) -> bool:
-    return name in ATTRIBUTE and ATTRIBUTE[name].kind == "binned"
 
 
 def _confidence(outcomes: Outcomes) -> np.ndarray:

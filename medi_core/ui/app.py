@@ -11,6 +11,7 @@ from medi_core.ui.embedding_tab import build_embedding_tab
 from medi_core.ui.generate_tab import build_generate_tab
 from medi_core.ui.rerender_tab import build_rerender_tab
 from medi_core.ui.shared import Shared
+from medi_core.ui.subgroup_tab import build_subgroup_tab
 
 TITLE = "MeDi Explorer"
 NOTICE = "Synthetic H&E tiles conditioned on cancer type, hospital and stain. For research only, not for diagnosis."
@@ -19,6 +20,7 @@ TABS = {
     "compare": ("Compare", build_compare_tab),
     "rerender": ("Re-render", build_rerender_tab),
     "map": ("Map", build_embedding_tab),
+    "subgroups": ("Subgroup accuracy", build_subgroup_tab),
     "about": ("About", build_about_tab),
 }
 CACHE_SECONDS = 3600
@@ -29,9 +31,10 @@ def build_app(services: Services) -> gr.Blocks:
     with gr.Blocks(title=TITLE, delete_cache=(CACHE_SECONDS, CACHE_SECONDS), analytics_enabled=False) as app:
         gr.Markdown(f"# {TITLE}\n{NOTICE}", elem_classes="medi-head")
         base_tile, compare_tile, map_tiles = gr.State(("", 0.0)), gr.State(("", 0.0)), gr.State([])
+        generate_record = gr.State(({}, 0.0))
         # its children must be tabs only: the browser numbers them. On a phone no tab hides behind "…"
         with gr.Tabs(overflow_behavior="wrap") as tabs:
-            shared = Shared(services, tabs, base_tile, compare_tile, map_tiles)
+            shared = Shared(services, tabs, base_tile, compare_tile, map_tiles, generate_record)
             for name, (label, build_tab) in TABS.items():
                 with gr.Tab(label, id=name):
                     build_tab(shared)

@@ -142,6 +142,10 @@ def build_generate_tab(shared: Shared) -> None:
     def on_metadata(*values):
         return support_badge(vocabulary, metadata.record(values))
 
+    def on_handed_over(handed: tuple[dict[str, str], float]):
+        """A record from another tab; what it leaves open is left open here."""
+        return metadata.values(MetadataRecord(**handed[0]))
+
     def on_start(is_locked: bool, seed: int | None):
         """The seed of this run stays in sight: a link, or "keep", means these tiles. None can be clicked yet."""
         return seed if is_locked else secrets.randbelow(SEEDS_OFFERED), None
@@ -173,8 +177,10 @@ def build_generate_tab(shared: Shared) -> None:
 
     @reported
     def on_view(tile_id: str, view: str):
-        image = tile_image(classification, made_tile(tile_id), view)
-        return gr.update(value=image), gr.update(visible=view != PLAIN)
+        tile = made_tile(tile_id)
+        text = f"{describe(vocabulary, tile.record)}: {view}"
+        image = gr.update(value=tile_image(classification, tile, view), alt_text=text)
+        return image, gr.update(visible=view != PLAIN)
 
     @reported
     def on_first_visit():
@@ -194,6 +200,9 @@ def build_generate_tab(shared: Shared) -> None:
     sampling = [num_tiles, seed, steps, guidance, center_guidance, guide_low, guide_high, size.side, size.window]
     for component in metadata.components:
         component.change(on_metadata, list(metadata.components), badge, show_progress="hidden", **private)
+    shared.generate_record.change(
+        on_handed_over, shared.generate_record, list(metadata.components), show_progress="hidden", **private
+    )
     new_seed.click(lambda: secrets.randbelow(SEEDS_OFFERED), None, seed, **private)
     wire_run(
         generate,

@@ -23,3 +23,5 @@ class Shared:
     """The same for the tile that the Compare tab starts from."""
     map_tiles: gr.State
     """Ids of the tiles made in this session, for the map."""
+    generate_record: gr.State
+    """(attribute → value, when it was handed over): what the Generate tab is asked for from elsewhere."""

@@ -18,9 +18,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
+from medi_core.data.reference_set import read_reference
 from medi_core.data.tile_files import PNG_KEY
 from tests.toys import synthetic_tissue
 
@@ -287,6 +289,41 @@ def test_a_generated_tile_is_a_star_on_the_map(page):
     )
 
 
+def test_uploaded_predictions_are_ranked_and_a_click_on_a_cell_shows_its_confusions(page, tmp_path):
+    tiles = read_reference(ROOT / "assets/reference").real.tiles.query("split != 'train'")
+    is_wrong = (tiles["center"] == "Indivumed") & (np.arange(len(tiles)) % 2 == 0)
+    predicted = tiles["cancer_type"].where(~is_wrong, "Breast_benign")
+    table = pd.DataFrame({"tile": tiles["id"], "true": tiles["cancer_type"], "predicted": predicted})
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    page.get_by_role("tab", name="Subgroup accuracy").click()
+    page.locator("#audit-upload input[type=file]").set_input_files(str(tmp_path / "mine.csv"))
+    first = page.locator("#audit-ranking tbody tr").first
+    first.wait_for(timeout=RUN_MS)
+    assert "Indivumed" in first.inner_text()
+    own = table[tiles["center"] == "Indivumed"]
+    right = (own["true"] == own["predicted"]).mean()
+    assert f"{right:.3f}" in first.inner_text()
+    page.wait_for_selector("#audit-plot .medi-plot[data-drawn]", timeout=RUN_MS)
+    page.locator("#audit-plot").scroll_into_view_if_needed()
+    point = page.evaluate("""() => {
+        const plot = document.querySelector('#audit-plot .medi-plot'), axes = plot._fullLayout;
+        const area = plot.querySelector('.nsewdrag').getBoundingClientRect();
+        const cells = plot._fullData[0].customdata;
+        for (const [i, row] of cells.entries()) for (const [j, key] of row.entries())
+            if (key.join() === 'Breast_invasive_carcinoma,Indivumed')
+                return [area.left + axes.xaxis.d2p(j), area.top + axes.yaxis.d2p(i)];
+    }""")
+    page.mouse.click(*point)
+    page.get_by_role("heading", name="Breast invasive carcinoma × Indivumed").wait_for(timeout=RUN_MS)
+    row = page.locator("#audit-cell tbody tr", has_text="Breast benign").first
+    cells = row.locator("td").all_inner_texts()
+    wrong = int((own["true"] != own["predicted"]).sum())
+    assert cells[:4] == ["Breast invasive carcinoma", "Breast benign", "wrong", str(wrong)]
+    page.get_by_role("button", name="Generate tiles of this cell").click()
+    page.wait_for_function("document.querySelector('input[aria-label=\"Center\"]').value.startsWith('Indivumed')")
+    assert page.get_by_label("Cancer type").first.input_value() == "Breast invasive carcinoma"
+
+
 def test_the_keyboard_alone_generates(page):
     page.locator("#generate-button").focus()
     page.keyboard.press("Enter")
@@ -298,7 +335,7 @@ def test_the_keyboard_alone_generates(page):
 def test_no_tab_is_wider_than_the_screen_and_the_text_is_readable(browser, url, width, scheme):
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = _open(context, f"{url}?__theme={scheme}")
-    for name in ("Generate", "Compare", "Re-render", "Map", "About"):
+    for name in ("Generate", "Compare", "Re-render", "Map", "Subgroup accuracy", "About"):
         tab = page.get_by_role("tab", name=name)
         if not tab.first.is_visible():
             page.get_by_role("button", name="More tabs").or_(page.locator(".overflow-menu > button")).first.click()

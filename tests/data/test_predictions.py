@@ -162,6 +162,8 @@ def test_files_that_are_missing_empty_too_large_or_no_table_are_refused(read, re
     (tmp_path / "binary.csv").write_bytes(bytes(range(256)) * 4)
     with pytest.raises(PredictionsError, match="cannot be read as a table"):
         read_predictions(tmp_path / "binary.csv", KNOWN)
+    monkeypatch.setattr(predictions, "MAX_CLASSES", 1)
+    assert "there are 2 classes, at most 1 are compared" in refusal(GOOD)
     monkeypatch.setattr(predictions, "MAX_ROWS", 2)
     assert "3 rows: from 1 to 2 are read" in refusal(GOOD)
     monkeypatch.setattr(predictions, "MAX_BYTES", 10)

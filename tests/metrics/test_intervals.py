@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from medi_core.errors import InvalidRequestError
-from medi_core.metrics.intervals import bootstrap_weights, cluster_bootstrap, proportion_interval, wilson_interval
+from medi_core.metrics import intervals
+from medi_core.metrics.intervals import bootstrap_results, cluster_bootstrap, proportion_interval, wilson_interval
 
 
 def patients_that_differ(num_groups: int, tiles_each: int, seed: int = 0):
@@ -86,13 +87,17 @@ def test_the_seed_decides_and_the_order_of_the_rows_does_not_matter_much():
     assert cluster_bootstrap(values[::-1], groups[::-1]) == pytest.approx(cluster_bootstrap(values, groups), abs=0.05)
 
 
-def test_each_resample_draws_as_many_groups_as_there_are():
-    weights = bootstrap_weights(9, 50, seed=2)
-    assert weights.shape == (50, 9)
-    assert (weights.sum(axis=1) == 9).all()
-    assert np.array_equal(weights, bootstrap_weights(9, 50, seed=2))
+def test_each_resample_draws_as_many_groups_as_there_are_and_the_same_in_any_blocks(monkeypatch):
+    assert (bootstrap_results(lambda weights: weights.sum(axis=1), 9, 50) == 9).all()
+    whole, other = (bootstrap_results(lambda weights: weights @ np.arange(9), 9, 50, seed) for seed in (2, 3))
+    monkeypatch.setattr(intervals, "MAX_WEIGHTS", 30)
+    blocks = []
+    parts = bootstrap_results(lambda weights: blocks.append(len(weights)) or weights @ np.arange(9), 9, 50, seed=2)
+    assert set(blocks) == {3, 2}
+    assert np.array_equal(parts, whole)
+    assert not np.array_equal(parts, other)
     with pytest.raises(InvalidRequestError, match="num = 0 resamples"):
-        bootstrap_weights(9, 0)
+        bootstrap_results(lambda weights: weights[:, 0], 9, 0)
 
 
 def test_one_group_has_no_interval():

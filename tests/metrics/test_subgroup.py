@@ -7,6 +7,7 @@ from fairlearn.metrics import MetricFrame
 from sklearn.metrics import balanced_accuracy_score, f1_score, recall_score
 
 from medi_core.errors import InvalidRequestError
+from medi_core.metrics import subgroup
 from medi_core.metrics.intervals import cluster_bootstrap, proportion_interval, wilson_interval
 from medi_core.metrics.outcomes import Outcomes, build_outcomes
 from medi_core.metrics.subgroup import (
@@ -188,6 +189,14 @@ def test_paired_differences_are_narrower_than_those_of_two_separate_intervals_su
     same = compare_models(plain, plain, attributes[["center"]], "accuracy")
     assert (same["difference"] == 0).all()
     assert set(same["interval"]) == {NO_SPREAD}
+
+
+def test_more_subgroups_than_anybody_reads_are_refused(monkeypatch):
+    monkeypatch.setattr(subgroup, "MAX_SUBGROUPS", 5)
+    outcomes, attributes = audited()
+    assert len(subgroup_table(outcomes, attributes[["center"]], "accuracy")) == 3
+    with pytest.raises(InvalidRequestError, match="center × stain has 6 subgroups, at most 5 are measured"):
+        subgroup_table(outcomes, attributes[["center", "stain"]], "accuracy")
 
 
 def test_models_on_other_tiles_and_unknown_measures_are_refused():

@@ -1,0 +1,145 @@
+"""The command that audits a classifier by its predictions. It runs no model and opens no image."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medi_core.commands.fidelity import markdown_table, records
+from medi_core.commands.parsing import add_command, names
+from medi_core.settings import Settings
+
+if TYPE_CHECKING:
+    from medi_core.data.predictions import PredictionSet
+    from medi_core.metrics.disparity import Gap
+    from medi_core.services.audit import AuditConfig, AuditService
+
+# Heavy imports stand inside the commands that need them: `--help` answers at once.
+MEASURES = ("accuracy", "balanced_accuracy", "f1", "auc", "ece")
+DEFAULT_BY = (("true",), ("center",))
+
+
+def add_evaluation_commands(commands) -> None:
+    """evaluate."""
+    summary = "accuracy of a classifier by subgroup, worst first, with intervals over patients"
+    command = add_command(commands, "evaluate", evaluate, summary, text=evaluation_text)
+    columns = "tile (or id, or path, x, y), true, predicted and/or p:<class>, metadata"
+    command.add_argument("--predictions", type=Path, required=True, help=f"CSV or parquet: {columns}")
+    command.add_argument("--manifest", type=Path, help="of the tiles, if predictions name them by path")
+    by = "attributes, or crossings as a,b; true = recall of each class (default: true center)"
+    command.add_argument("--by", type=names, nargs="+", default=DEFAULT_BY, metavar="ATTRIBUTE", help=by)
+    command.add_argument("--measure", choices=MEASURES, default="balanced_accuracy", help="of the subgroups")
+    command.add_argument("--split", nargs="+", choices=("train", "val", "test"), help="tiles of these splits only")
+    command.add_argument("--min-tiles", type=int, default=20, help="for the worst subgroup (default: 20)")
+    command.add_argument("--min-patients", type=int, default=3, help="likewise (default: 3)")
+    command.add_argument("--compare", type=Path, metavar="FILE2", help="predictions of a second model, less these")
+    command.add_argument("--seed", type=int, default=0, help="of the resamples")
+
+
+def evaluate(flags: argparse.Namespace) -> dict[str, Any]:
+    """Overall, a table a kind of subgroup, and paired differences to a second model."""
+    from medi_core.metrics.subgroup import Resampling
+    from medi_core.services.audit import AuditConfig, AuditService, available_measures
+
+    assets = Settings.from_environment().assets_dir
+    service = AuditService(assets / "reference", assets / "predictions.parquet")
+    resampling = Resampling(seed=flags.seed)
+    config = AuditConfig(flags.measure, flags.min_tiles, flags.min_patients, resampling)
+    predictions = _predictions(service, flags.predictions, flags)
+    whole = [
+        service.audit(predictions, (), AuditConfig(name, resampling=resampling)).overall
+        for name in available_measures(predictions)
+    ]
+    answer = {
+        "model": predictions.model,
+        "tiles": len(predictions.tiles),
+        "patients": int(whole[0]["n_patients"]),
+        "classes": list(predictions.classes),
+        "measure": flags.measure,
+        "minimum": {"tiles": flags.min_tiles, "patients": flags.min_patients},
+        "resampling": asdict(resampling),
+        "overall": [record for row in whole for record in records(row.to_frame().T)],
+        "by": {",".join(by): _subgroups(service, predictions, by, config) for by in flags.by},
+    }
+    if flags.compare:
+        second = _predictions(service, flags.compare, flags)
+        answer["comparison"] = _comparison(service, predictions, second, flags.by, config)
+    return answer
+
+
+def evaluation_text(answer: dict[str, Any]) -> str:
+    """What was audited, and a Markdown table a kind of subgroup, each with its gap."""
+    import pandas as pd
+
+    resampling, least = answer["resampling"], answer["minimum"]
+    lines = [
+        f"{answer['model']}: {answer['tiles']:,} tiles of {answer['patients']:,} patients, "
+        f"{len(answer['classes'])} classes. {resampling['level']:.0%} intervals over patients, {resampling['num']:,} "
+        f"resamples, seed {resampling['seed']}; the worst of subgroups of at least {least['tiles']} tiles and "
+        f"{least['patients']} patients. Tiles without a patient id count as one patient a slide, or a data set.",
+        *("", "## overall", "", markdown_table(pd.DataFrame(answer["overall"]).drop(columns="subgroup"))),
+    ]
+    for by, found in answer["by"].items():
+        table = pd.DataFrame(found["subgroups"])
+        shown = markdown_table(table.drop(columns=by.split(","))) if len(table) else "no tile has it recorded"
+        lines += ["", f"## {by}", "", shown, "", *_remarks(found, by)]
+    if "comparison" in answer:
+        comparison = answer["comparison"]
+        lines += ["", f"## {comparison['second']} less {answer['model']}, paired, {comparison['tiles']:,} tiles"]
+        for by, rows in comparison["by"].items():
+            columns = [name for name in by.split(",") if name in rows[0]] if rows else []
+            lines += ["", markdown_table(pd.DataFrame(rows).drop(columns=columns))]
+    return "\n".join(lines)
+
+
+def _predictions(service: "AuditService", path: Path, flags: argparse.Namespace) -> "PredictionSet":
+    from medi_core.services.audit import of_splits
+
+    predictions = service.read(path, flags.manifest)
+    return of_splits(predictions, flags.split) if flags.split else predictions
+
+
+def _subgroups(
+    service: "AuditService", predictions: "PredictionSet", by: tuple[str, ...], config: "AuditConfig"
+) -> dict[str, Any]:
+    audit = service.audit(predictions, by, config)
+    return {
+        "subgroups": records(audit.subgroups),
+        "left_out": audit.num_left_out,
+        "gap": _plain(audit.gap),
+        "equalized_odds": _plain(audit.equalized_odds),
+    }
+
+
+def _comparison(
+    service: "AuditService",
+    first: "PredictionSet",
+    second: "PredictionSet",
+    kinds: Sequence[tuple[str, ...]],
+    config: "AuditConfig",
+) -> dict[str, Any]:
+    tables = {",".join(by) or "overall": service.compare(first, second, by, config) for by in ((), *kinds)}
+    return {
+        "second": second.model,
+        "tiles": int(tables["overall"]["n"].sum()),
+        "by": {by: records(table) for by, table in tables.items()},
+    }
+
+
+def _plain(gap: "Gap | None") -> dict[str, Any] | None:
+    """As JSON: NaN becomes null."""
+    return None if gap is None else {k: None if v != v else v for k, v in asdict(gap).items()}
+
+
+def _remarks(found: dict[str, Any], by: str) -> list[str]:
+    lines = []
+    for title, name in (("Gap", "gap"), ("Equalized-odds difference", "equalized_odds")):
+        if (gap := found[name]) is None:
+            lines.append(f"{title}: none, for fewer than two subgroups are large enough.")
+            continue
+        ends = "no interval" if gap["ci_low"] is None else f"{gap['ci_low']:.4g} to {gap['ci_high']:.4g}"
+        lines.append(f"{title} ({gap['of']}): {gap['value']:.4g} ({ends}), {gap['lowest']} against {gap['highest']}.")
+    if found["left_out"]:
+        lines.append(f"{found['left_out']:,} tiles are in no subgroup: {by} is not recorded.")
+    return lines
