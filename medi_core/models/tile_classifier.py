@@ -76,7 +76,7 @@ class TileClassifier(nn.Module):
 
         Tiles keep their own size.
         """
-        tiles = torch.as_tensor(np.ascontiguousarray(tiles) if isinstance(tiles, np.ndarray) else tiles)
+        tiles = torch.as_tensor(np.array(tiles, order="C") if isinstance(tiles, np.ndarray) else tiles)
         assert tiles.dtype == torch.uint8, tiles.dtype
         assert tiles.ndim == 4, tiles.shape
         assert tiles.shape[3] == 3, tiles.shape
