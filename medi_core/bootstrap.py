@@ -8,6 +8,7 @@ from medi_core.checkpoints import Checkpoint, load_checkpoint
 from medi_core.device import choose_device, choose_dtype
 from medi_core.services.attached_tiles import AttachedTiles
 from medi_core.services.audit import AuditService
+from medi_core.services.classification import ClassificationService
 from medi_core.services.copy_pairs import CopyAuditService
 from medi_core.services.embedding import EmbeddingService
 from medi_core.services.encoding import EncodingService
@@ -35,6 +36,7 @@ class Services:
     embedding: EmbeddingService
     fidelity: FidelityService
     copies: CopyAuditService
+    classification: ClassificationService
     audit: AuditService
 
 
@@ -53,9 +55,9 @@ def build_services(settings: Settings) -> Services:
     generation = GenerationService(checkpoint, CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH)
     welcome = WelcomeService(generation, settings.assets_dir / "welcome")
     # ZeroGPU lends its card for a call of the generator only
-    encoding = EncodingService(
-        "cpu" if find_spec("spaces") else str(device), settings.cache_dir / "features", settings.encoder
-    )
+    small_device = "cpu" if find_spec("spaces") else str(device)
+    encoding = EncodingService(small_device, settings.cache_dir / "features", settings.encoder)
+    classification = ClassificationService(settings.classifier_dir, small_device)
     reference = ReferenceService(generation, encoding, settings.assets_dir / "reference")
     attached = AttachedTiles()
     if settings.tiles:
@@ -64,4 +66,16 @@ def build_services(settings: Settings) -> Services:
     fidelity = FidelityService(reference, checkpoint.vocabulary)
     copies = CopyAuditService(generation, reference, attached)
     audit = AuditService(settings.assets_dir / "reference", settings.assets_dir / "predictions.parquet")
-    return Services(settings, checkpoint, generation, welcome, encoding, reference, embedding, fidelity, copies, audit)
+    return Services(
+        settings,
+        checkpoint,
+        generation,
+        welcome,
+        encoding,
+        reference,
+        embedding,
+        fidelity,
+        copies,
+        classification,
+        audit,
+    )

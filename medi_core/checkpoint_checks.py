@@ -26,7 +26,7 @@ def check_checkpoint(folder: Path) -> None:
     """Raises:
     CheckpointError: the folder is no checkpoint of this project, or one that cannot be trusted.
     """
-    _refuse_pickles(folder)
+    refuse_pickles(folder)
     _check_classes(folder)
     read_json(folder / "scheduler" / "scheduler_config.json")
     _check_vocabulary(folder)
@@ -58,7 +58,10 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _refuse_pickles(folder: Path) -> None:
+def refuse_pickles(folder: Path) -> None:
+    """Raises:
+    CheckpointError: a file in the folder, or below it, is named as pickled weights are.
+    """
     pickles = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.suffix in PICKLE_SUFFIXES)
     if pickles:
         raise CheckpointError(
@@ -107,14 +110,21 @@ def _build_empty(folder: Path, name: str) -> Denoiser | MetadataEmbedder:
 
 def _check_weights(folder: Path, component: Denoiser | MetadataEmbedder) -> None:
     """The shards hold each weight of the component in its shape, and nothing else."""
-    found = _read_shapes(folder)
+    found = _read_all_shapes(folder)
     wanted = {name: list(tensor.shape) for name, tensor in component.state_dict().items()}
     if isinstance(component, MetadataEmbedder):
         _check_tables(folder, component, found)
+    require_shapes(found, wanted, folder / "config.json")
+
+
+def require_shapes(found: dict[str, list[int]], wanted: dict[str, list[int]], config: Path) -> None:
+    """Raises:
+    CheckpointError: the weights beside a configuration are not those it describes; names the first that differs.
+    """
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
             raise CheckpointError(
-                f"{_short(folder / 'config.json')} and the weights beside it do not belong together: {name} is "
+                f"{_short(config)} and the weights beside it do not belong together: {name} is "
                 f"{found.get(name, 'not there')}, expected {wanted.get(name, 'none')}; {ADVICE}"
             )
 
@@ -137,7 +147,7 @@ def _check_tables(folder: Path, embedder: MetadataEmbedder, found: dict[str, lis
             )
 
 
-def _read_shapes(folder: Path) -> dict[str, list[int]]:
+def _read_all_shapes(folder: Path) -> dict[str, list[int]]:
     """Weight → shape, from the headers of the shards; a header also tells how long its file must be."""
     index = folder / f"{WEIGHTS}.index.json"
     shards = [WEIGHTS]
@@ -148,17 +158,25 @@ def _read_shapes(folder: Path) -> dict[str, list[int]]:
         shards = sorted(set(weight_map.values()))
     shapes: dict[str, list[int]] = {}
     for shard in shards:
-        path = folder / shard
-        if not path.is_file():
-            raise CheckpointError(f"{_short(path)} is missing; {ADVICE}")
-        try:
-            with safe_open(path, framework="pt") as file:
-                shapes |= {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(
-                f"{_short(path)} is damaged or no safetensors file ({first_line(error)}); {ADVICE}"
-            ) from error
+        shapes |= read_shapes(folder / shard)
     return shapes
+
+
+def read_shapes(path: Path) -> dict[str, list[int]]:
+    """Weight → shape, from the header of one safetensors file.
+
+    Raises:
+        CheckpointError: it is missing, cut short or something else.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{_short(path)} is missing; {ADVICE}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{_short(path)} is damaged or no safetensors file ({first_line(error)}); {ADVICE}"
+        ) from error
 
 
 def _short(path: Path) -> str:

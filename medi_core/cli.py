@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
+from medi_core.commands.classifier import add_classifier_commands
 from medi_core.commands.data import add_data_commands
 from medi_core.commands.evaluation import add_evaluation_commands
 from medi_core.commands.fidelity import add_fidelity_commands
@@ -57,6 +58,7 @@ def _build_parser() -> argparse.ArgumentParser:
         add_evaluation_commands,
         add_data_commands,
         add_training_commands,
+        add_classifier_commands,
     ):
         add_commands(commands)
     return parser

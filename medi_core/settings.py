@@ -27,6 +27,13 @@ class Settings:
     """Manifest of real tiles on this machine, shown where the reference set knows them."""
     cache_dir: Path = Path.home() / ".cache" / "medi-explorer"
     """Features of tiles that were encoded before."""
+    classifier: str = "tile-classifier"
+    """A name below `checkpoints_dir`, or a folder."""
+
+    @property
+    def classifier_dir(self) -> Path:
+        """Folder of the tile classifier; it may be missing."""
+        return self.checkpoints_dir / self.classifier
 
     @classmethod
     def from_environment(cls, **flags: str | Path | None) -> "Settings":

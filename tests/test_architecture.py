@@ -16,7 +16,7 @@ MAX_LINES = 350
 VAGUE_NAMES = {"utils.py", "helpers.py", "common.py"}
 
 LEAVES = {"errors", "metadata", "stain", "data", "models", "pipelines", "training", "metrics", "projection", "review"}
-BELOW_UI = LEAVES | {"checkpoints", "device", "services", "settings", "storage"}
+BELOW_UI = LEAVES | {"checkpoints", "classifier_checkpoint", "device", "services", "settings", "storage"}
 MAY_IMPORT: dict[str, set[str]] = {
     # start-up
     "app": {"bootstrap", "errors", "settings", "ui"},
@@ -26,11 +26,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bootstrap": BELOW_UI,
     # widgets, and what they call
     "ui": {"bootstrap", "checkpoints", "data", "errors", "figures", "metadata", "projection", "services", "storage"},
-    "services": LEAVES | {"checkpoints", "device", "storage"},
+    "services": LEAVES | {"checkpoints", "classifier_checkpoint", "device", "storage"},
     # areas
     "checkpoints": {"checkpoint_checks", "errors", "metadata", "models", "pipelines", "storage"},
     "checkpoint_checks": {"errors", "metadata", "models", "pipelines"},
-    "training": {"checkpoints", "data", "errors", "metadata", "models", "pipelines", "stain", "storage"},
+    "classifier_checkpoint": {"checkpoint_checks", "errors", "models", "storage"},
+    "training": {
+        *("checkpoints", "classifier_checkpoint", "data", "errors", "metadata", "metrics", "models", "pipelines"),
+        *("stain", "storage"),
+    },
     "pipelines": {"errors", "models"},
     "models": {"errors", "metadata"},
     "data": {"errors", "metadata", "stain", "storage"},
@@ -53,13 +57,15 @@ HOME_OF: dict[str, set[str]] = {
     "matplotlib": set(),
     "torch": {
         *("data", "models", "pipelines", "training", "services", "bootstrap"),
-        *("checkpoints", "checkpoint_checks", "device"),
+        *("checkpoints", "checkpoint_checks", "classifier_checkpoint", "device"),
     },
     "torchvision": {"models"},
     "diffusers": {"models", "pipelines", "training", "checkpoints"},
     "accelerate": {"training"},
     "timm": {"models"},
-    "safetensors": {"checkpoints", "checkpoint_checks", "data", "models", "training", "storage"},
+    "safetensors": {
+        *("checkpoints", "checkpoint_checks", "classifier_checkpoint", "data", "models", "training", "storage"),
+    },
     "huggingface_hub": {"checkpoints", "data", "models"},
     "umap": {"projection"},
     "sklearn": {"data", "metrics", "projection", "services", "training"},

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from medi_core.checkpoints import load_checkpoint
+from medi_core.checkpoints import list_checkpoints, load_checkpoint
+from medi_core.classifier_checkpoint import load_classifier
+from medi_core.data.predictions import read_predictions
 from medi_core.data.reference_set import read_reference, require_match
 from medi_core.data.tile_files import read_provenance
 from medi_core.models.encoder_catalogue import DEFAULT_ENCODER
@@ -51,6 +53,25 @@ def test_the_shipped_reference_set_is_of_the_shipped_checkpoint_and_the_default_
     assert {path.suffix for path in (ROOT / "assets/reference").iterdir()} == {".json", ".parquet"}, (
         "no image is shipped"
     )
+
+
+def test_the_shipped_classifier_its_card_and_its_predictions_belong_together():
+    classifier = load_classifier(ROOT / "checkpoints/tile-classifier")
+    known = read_reference(ROOT / "assets/reference").real.tiles
+    predictions = read_predictions(ROOT / "assets/predictions.parquet", known)
+    assert predictions.model == classifier.id
+    assert predictions.classes == classifier.classifier.config.classes
+    assert list(predictions.tiles["true"]) == list(predictions.tiles["cancer_type"])
+    test = predictions.tiles[predictions.tiles["split"] == "test"]
+    measured = classifier.measured["test"]["overall"]["accuracy"]
+    assert (test["true"] == test["predicted"]).mean() == pytest.approx(measured["value"])
+    assert len(test) == measured["n"]
+    card = (ROOT / "checkpoints/tile-classifier/README.md").read_text(encoding="utf-8")
+    assert f"{measured['n']:,} tiles of {measured['n_patients']} patients" in card
+    assert f"{measured['value']:.2f} [{measured['ci_low']:.2f}, {measured['ci_high']:.2f}]" in card
+    trained = set(known[known["split"] == "train"]["patient_id"].dropna())
+    assert not trained & set(classifier.training["held_out_patients"]["test"])
+    assert "tile-classifier" not in list_checkpoints(ROOT / "checkpoints")
 
 
 @pytest.mark.parametrize("folder", ["checkpoints", "assets"])

@@ -6,6 +6,7 @@ import gradio as gr
 from gradio import FileData
 from gradio.utils import get_upload_folder
 
+from medi_core.data.tile_files import read_upload
 from medi_core.errors import InvalidImageError, InvalidRequestError, UnknownValueError
 from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
 from medi_core.services.export import strength_or_none
@@ -24,7 +25,7 @@ WINDOW_WORK = 4
 
 
 def build_api(shared: Shared) -> None:
-    """`/info`, `/generate`, `/rerender`: what the tabs do, without the tabs."""
+    """`/info`, `/generate`, `/rerender`, `/classify`: what the tabs do, without the tabs."""
     service = shared.services.generation
 
     def info() -> dict:
@@ -84,9 +85,21 @@ def build_api(shared: Shared) -> None:
         )
         return _answer(service.generate(request)[0])
 
+    @reported
+    def classify(image: FileData) -> dict:
+        """Calibrated probability of each cancer type in one tile; research only, not a diagnosis."""
+        (verdict,) = shared.services.classification.verdicts([read_upload(_uploaded(image))])
+        return {
+            "classifier": verdict.model,
+            "predicted": verdict.top,
+            "tumor": verdict.tumor,
+            "probabilities": dict(verdict.probabilities),
+        }
+
     gr.api(info, api_name="info")
     gr.api(generate, api_name="generate", concurrency_id=GPU_QUEUE, concurrency_limit=1)
     gr.api(rerender, api_name="rerender", concurrency_id=GPU_QUEUE, concurrency_limit=1)
+    gr.api(classify, api_name="classify", concurrency_id=GPU_QUEUE, concurrency_limit=1)
 
 
 def _uploaded(image: FileData) -> Path:

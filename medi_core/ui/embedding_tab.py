@@ -18,7 +18,7 @@ from medi_core.projection import ProjectionConfig
 from medi_core.services.streaming import stream
 from medi_core.ui.handlers import gallery_image, progress_html, reported, write_download
 from medi_core.ui.plot_view import build_plot
-from medi_core.ui.point_view import counts_html, facts_html, neighbours_html
+from medi_core.ui.point_view import counts_html, facts_html, neighbours_html, point_verdict_html
 from medi_core.ui.runs import wire_run
 from medi_core.ui.shared import GPU_QUEUE, SessionTiles, Shared
 
@@ -58,6 +58,7 @@ def build_embedding_tab(shared: Shared) -> None:
                 elem_classes="medi-large",
             )
             facts = gr.HTML("Click a point to see its tile.", padding=False, elem_id="map-facts")
+            verdict = gr.HTML("", padding=False, elem_id="map-verdict")
             neighbours = gr.HTML("", padding=False, elem_id="map-neighbours")
     with gr.Accordion("Show the real tiles", open=False):
         gr.HTML(UPLOAD_NOTE, padding=False)
@@ -116,7 +117,9 @@ def build_embedding_tab(shared: Shared) -> None:
         details = service.details(str(event.point), attached)
         image = details.image if details.tile is None else gallery_image(details.tile)
         shown = gr.update(value=image, visible=image is not None, alt_text=f"{details.facts['origin']} tile")
-        return shown, facts_html(details), neighbours_html(details, partial(service.real_image, attached=attached))
+        seen = point_verdict_html(shared.services.classification, details)
+        image_of = partial(service.real_image, attached=attached)
+        return shown, facts_html(details), seen, neighbours_html(details, image_of)
 
     @reported
     def on_lasso(by: str, event: gr.EventData):
@@ -152,7 +155,11 @@ def build_embedding_tab(shared: Shared) -> None:
     shared.map_tiles.change(on_new_tiles, drawing, plot, **quiet)
     upload.upload(on_upload, [upload, shared.attached], [shared.attached, upload_note], api_visibility="private")
     plot.click(
-        on_click, shared.attached, [tile, facts, neighbours], concurrency_id=GPU_QUEUE, api_visibility="private"
+        on_click,
+        shared.attached,
+        [tile, facts, verdict, neighbours],
+        concurrency_id=GPU_QUEUE,
+        api_visibility="private",
     )  # a synthetic tile is made again from its seed
     plot.select(on_lasso, colour_by, [counts, as_csv, selected], **quiet)
     wire_run(

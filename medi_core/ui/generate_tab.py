@@ -38,6 +38,7 @@ from medi_core.ui.sampling_controls import (
 from medi_core.ui.shared import GPU_QUEUE, Shared
 from medi_core.ui.tile_view import tile_details
 from medi_core.ui.trust_badge import trust_badge
+from medi_core.ui.verdict_view import PLAIN, VIEWS, caveat_html, tile_image, verdict_html
 
 MAX_TILES = 16
 MAX_MAP_TILES = 200
@@ -49,6 +50,7 @@ MAKING_NOTE = "The first tiles of this checkpoint are being made …"
 def build_generate_tab(shared: Shared) -> None:
     """Widgets, handlers, wiring of the first tab."""
     service, vocabulary = shared.services.generation, shared.services.generation.vocabulary
+    classification = shared.services.classification
     welcome = shared.services.welcome.cached()
     initial = shared.services.welcome.requests()[0].record  # the pair with most patients
 
@@ -121,8 +123,11 @@ def build_generate_tab(shared: Shared) -> None:
                             elem_id="generate-large",
                             elem_classes="medi-large",
                         )
+                        view = gr.Radio(list(VIEWS), value=PLAIN, label="Show", elem_id="generate-view")
+                        caveat = gr.HTML(caveat_html(), padding=False, visible=False, elem_id="generate-caveat")
                     with gr.Column(min_width=300):
                         facts = gr.HTML(padding=False, elem_id="generate-facts")
+                        verdict = gr.HTML(padding=False, elem_id="generate-verdict")
                 with gr.Row():
                     download = gr.DownloadButton("Download PNG", size="sm")
                     to_rerender = gr.Button("Re-render from another center", size="sm")
@@ -130,6 +135,14 @@ def build_generate_tab(shared: Shared) -> None:
     tile_ids, selected_id = gr.State([tile.id for tile in welcome]), gr.State("")
 
     # --------------------------------------------------------------- handlers
+    def made_tile(tile_id: str) -> GeneratedTile:
+        tile = service.find(tile_id)
+        if tile is None:
+            raise gr.Error(
+                "This tile is no longer in memory: press Generate with the same seed.", print_exception=False
+            )
+        return tile
+
     def on_metadata(*values):
         return badge_of(metadata.record(values))
 
@@ -159,14 +172,19 @@ def build_generate_tab(shared: Shared) -> None:
     def on_select(ids: list[str] | None, event: gr.SelectData):
         if ids is None:
             raise gr.Error("These tiles are unfinished: wait, or press Generate.", print_exception=False)
-        tile = service.find(ids[event.index])
-        if tile is None:
-            raise gr.Error(
-                "This tile is no longer in memory: press Generate with the same seed.", print_exception=False
-            )
+        tile = made_tile(ids[event.index])
         file = write_download(tile_name(tile), png_of(tile))
         image = gr.update(value=gallery_image(tile), alt_text=describe(vocabulary, tile.record))
-        return gr.update(visible=True), image, tile_details(vocabulary, tile), file, tile.id
+        seen = verdict_html(classification, tile.image, tile.record.cancer_type)
+        plain = (PLAIN, gr.update(visible=False))
+        return gr.update(visible=True), image, tile_details(vocabulary, tile), seen, file, tile.id, *plain
+
+    @reported
+    def on_view(tile_id: str, view: str):
+        tile = made_tile(tile_id)
+        text = f"{describe(vocabulary, tile.record)}: {view}"
+        image = gr.update(value=tile_image(classification, tile, view), alt_text=text)
+        return image, gr.update(visible=view != PLAIN)
 
     @reported
     def on_first_visit():
@@ -203,11 +221,12 @@ def build_generate_tab(shared: Shared) -> None:
     gallery.select(
         on_select,
         tile_ids,
-        [detail, large, facts, download, selected_id],
+        [detail, large, facts, verdict, download, selected_id, view, caveat],
         concurrency_id=GPU_QUEUE,
         scroll_to_output=True,
         **private,
     )
+    view.input(on_view, [selected_id, view], [large, caveat], concurrency_id=GPU_QUEUE, **private)
     for button, state, tab in (
         (to_rerender, shared.base_tile, "rerender"),
         (to_compare, shared.compare_tile, "compare"),

@@ -8,8 +8,10 @@ import pandas as pd
 
 from medi_core.data.tile_files import encode_image
 from medi_core.metadata.schema import ATTRIBUTE, display_name
+from medi_core.services.classification import ClassificationService
 from medi_core.services.embedding import PointDetails
 from medi_core.ui.handlers import data_uri
+from medi_core.ui.verdict_view import verdict_html
 
 LABELS = {
     "patient_id": "Patient",
@@ -25,6 +27,7 @@ LABELS = {
 }
 NAMED = {*ATTRIBUTE, "origin", "group", "split"}
 """Columns of values with underscores for spaces; in all others an underscore means itself."""
+TRAINED_NOTE = "The training split: the classifier may have been trained on this very tile. "
 NEIGHBOUR_NOTE = "Distance in the features, not on the map."
 
 
@@ -45,6 +48,16 @@ def facts_html(details: PointDetails) -> str:
             "<code>--tiles manifest.csv</code> or upload a zip below to see it here.</p>"
         )
     return f'<table class="medi-table"><tbody>{rows}</tbody></table>{missing}'
+
+
+def point_verdict_html(service: ClassificationService, details: PointDetails) -> str:
+    """What the classifier sees in a point's tile, beside what was asked for or recorded; "" without its image."""
+    if details.image is None:
+        return ""
+    is_real = details.facts.get("origin") == "real"
+    note = TRAINED_NOTE if is_real and details.facts.get("split") == "train" else ""
+    word = "recorded" if is_real else "asked"
+    return verdict_html(service, details.image, details.facts.get("cancer_type"), word, note)
 
 
 def neighbours_html(details: PointDetails, image_of: Callable[[str], np.ndarray | None]) -> str:

@@ -25,6 +25,7 @@ from medi_core.ui.runs import wire_run
 from medi_core.ui.sampling_controls import build_sampling_controls
 from medi_core.ui.shared import Shared
 from medi_core.ui.tile_view import stain_table
+from medi_core.ui.verdict_view import verdict_html
 
 EXPLANATION = (
     "Noise is added to the tile up to the chosen strength, then removed under the new metadata. Low strength keeps "
@@ -42,6 +43,7 @@ NO_TARGET = "Choose what it should look like it came from: a center, a cancer ty
 def build_rerender_tab(shared: Shared) -> None:
     """Widgets, handlers, wiring of the re-render tab."""
     service, vocabulary = shared.services.generation, shared.services.generation.vocabulary
+    classification = shared.services.classification
 
     # ---------------------------------------------------------------- widgets
     gr.Markdown(EXPLANATION)
@@ -66,6 +68,7 @@ def build_rerender_tab(shared: Shared) -> None:
                 elem_id="rerender-base",
                 elem_classes="medi-large",
             )
+            base_verdict = gr.HTML("", padding=False, elem_id="rerender-verdict")
             gr.Markdown("**As from …**")
             metadata = build_metadata_controls(vocabulary, MetadataRecord())
             badge = gr.HTML(support_badge(vocabulary, MetadataRecord()), padding=False)
@@ -88,6 +91,7 @@ def build_rerender_tab(shared: Shared) -> None:
                 elem_classes="medi-large",
             )
             stains = gr.HTML()
+            after_verdict = gr.HTML("", padding=False, elem_id="rerender-after-verdict")
             download = gr.DownloadButton("Download re-rendered PNG", size="sm", visible=False)
     base_id = gr.State("")
 
@@ -117,26 +121,30 @@ def build_rerender_tab(shared: Shared) -> None:
         )
         for report in throttled(service.stream(request)):
             status = progress_html(report.done, report.total, "Denoising")
-            yield status, (base.image, preview_image(report.previews[0])), gr.skip(), gr.skip()
+            yield status, (base.image, preview_image(report.previews[0])), gr.skip(), gr.skip(), gr.skip()
         tile = report.tiles[0]
         columns = {"Before": (base.hematoxylin, base.eosin), "After": (tile.hematoxylin, tile.eosin)}
         file = gr.update(visible=True, value=write_download("rerendered_" + tile_name(tile), png_of(tile)))
         done = f"As from: {escape(describe(vocabulary, tile.record))}, strength {strength:g}. Drag the handle."
-        yield done, (base.image, gallery_image(tile)), stain_table(vocabulary, columns), file
+        seen = verdict_html(classification, tile.image, record.cancer_type)
+        yield done, (base.image, gallery_image(tile)), stain_table(vocabulary, columns), seen, file
 
     @reported
     def on_upload(path: str):
-        return _shown(read_base_image(path), "your upload"), "", UPLOAD_NOTE
+        base = read_base_image(path)
+        return _shown(base, "your upload"), verdict_html(classification, base.image, None), "", UPLOAD_NOTE
 
     @reported
     def on_base(handed: tuple[str, float]):
         tile = service.find(handed[0])
         if tile is None:
-            return [gr.skip()] * (4 + len(metadata.components))
+            return [gr.skip()] * (5 + len(metadata.components))
         what = f"{describe(vocabulary, tile.record)}, seed {tile.seed}"
         note = f'<p class="medi-note">Taken from Generate: {escape(what)}. Now choose another center.</p>'
         kept = MetadataRecord(cancer_type=tile.record.cancer_type, preparation=tile.record.preparation)
-        return tile.id, None, note, _shown(prepare_base_image(tile.image), what), *metadata.values(kept)
+        base = prepare_base_image(tile.image)
+        seen = verdict_html(classification, base.image, tile.record.cancer_type)
+        return tile.id, None, note, _shown(base, what), seen, *metadata.values(kept)
 
     # ----------------------------------------------------------------- wiring
     private = {"api_visibility": "private"}
@@ -146,7 +154,7 @@ def build_rerender_tab(shared: Shared) -> None:
         status,
         on_rerender,
         [upload, base_id, strength, seed, steps, guidance, *metadata.components],
-        [status, slider, stains, download],
+        [status, slider, stains, after_verdict, download],
         shown=slider,
     )
     for component in metadata.components:
@@ -158,10 +166,15 @@ def build_rerender_tab(shared: Shared) -> None:
             **private,
         )
     shared.base_tile.change(
-        on_base, shared.base_tile, [base_id, upload, base_note, base_view, *metadata.components], **private
+        on_base,
+        shared.base_tile,
+        [base_id, upload, base_note, base_view, base_verdict, *metadata.components],
+        **private,
     )
-    upload.upload(on_upload, upload, [base_view, base_id, base_note], show_progress="hidden", **private)
-    upload.clear(lambda: gr.update(visible=False), None, base_view, show_progress="hidden", **private)
+    upload.upload(on_upload, upload, [base_view, base_verdict, base_id, base_note], show_progress="hidden", **private)
+    upload.clear(
+        lambda: (gr.update(visible=False), ""), None, [base_view, base_verdict], show_progress="hidden", **private
+    )
 
 
 def _shown(base: BaseImage, what: str):

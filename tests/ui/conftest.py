@@ -11,6 +11,7 @@ from medi_core.checkpoints import save_checkpoint
 from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.settings import Settings
 from medi_core.ui.app import build_app, launch_options
+from tests.toy_classifier import save_toy_classifier
 from tests.toys import build_tiny_pipeline, build_toy_vocabulary
 
 
@@ -41,6 +42,7 @@ def running_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp
     assets.mkdir()
     (assets / "style.css").write_text("")
     save_checkpoint(build_tiny_pipeline(vocabulary_of_all_kinds()), folder / "tiny", {})
+    save_toy_classifier(folder / "tile-classifier")
     settings = Settings("tiny", "cpu", "float32", folder, assets)
     services = build_services(settings)
     services.welcome.store()

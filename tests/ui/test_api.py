@@ -71,6 +71,17 @@ def test_a_tile_is_rerendered_through_http(client, tmp_path):
     assert (answer["height_px"], answer["width_px"]) == (128, 128)  # 150 px, cut to a multiple of 32
 
 
+def test_a_tile_is_classified_through_http_as_by_the_service(client, running_app, tmp_path):
+    tile = synthetic_tissue(128, 1)
+    Image.fromarray(tile).save(tmp_path / "tile.png")
+    answer = client.predict(handle_file(tmp_path / "tile.png"), api_name="/classify")
+    (verdict,) = running_app.services.classification.verdicts([tile])
+    assert answer["probabilities"] == pytest.approx(dict(verdict.probabilities))
+    assert sum(answer["probabilities"].values()) == pytest.approx(1)
+    assert (answer["classifier"], answer["predicted"]) == (verdict.model, verdict.top)
+    assert answer["tumor"] == pytest.approx(1 - verdict.probabilities["Lung_benign"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -91,9 +102,9 @@ def test_bad_input_comes_back_as_one_clear_message(client, arguments, message):
         client.predict(**arguments, api_name="/generate")
 
 
-def test_nothing_but_the_three_named_endpoints_is_offered(client):
+def test_nothing_but_the_four_named_endpoints_is_offered(client):
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(endpoints) == {"/info", "/generate", "/rerender"}
+    assert set(endpoints) == {"/info", "/generate", "/rerender", "/classify"}
 
 
 def test_a_file_of_the_server_cannot_be_named_as_an_upload(client, tmp_path):
