@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from medi_core.commands.data import add_data_commands
+from medi_core.commands.experiment import add_experiment_commands
 from medi_core.commands.fidelity import add_fidelity_commands
 from medi_core.commands.generation import add_generation_commands
+from medi_core.commands.paper import add_paper_commands
 from medi_core.commands.reference import add_reference_commands
 from medi_core.commands.training import add_training_commands
 from medi_core.errors import MediError
@@ -53,6 +55,8 @@ def _build_parser() -> argparse.ArgumentParser:
         add_generation_commands,
         add_reference_commands,
         add_fidelity_commands,
+        add_experiment_commands,
+        add_paper_commands,
         add_data_commands,
         add_training_commands,
     ):

@@ -88,31 +88,30 @@ def fit_regressions(axes: Axes, labels: np.ndarray, weights: np.ndarray, num_lab
         penalty: above 0, the same for all F.
 
     Returns:
-        float32 `(D + 1, F, K)`: `axes.points @ result` are the logits.
+        float32 `(F, K, D + 1)`: `axes.points @ result[f].T` are the logits `(N, K)`.
     """
     from scipy.optimize import minimize
 
     used = weights.any(axis=0)
-    points, labels = axes.points[used], labels[used]
-    weights = np.ascontiguousarray(weights[:, used].T)[:, :, None]  # (n, F, 1)
-    of_label = np.eye(num_labels, dtype=np.float32)[labels][:, None, :]  # (n, 1, K)
-    shape = (points.shape[1], weights.shape[1], num_labels)
-    penalties = penalty * (2 if num_labels == 2 else 1) * axes.penalties[:, None, None]
+    points, labels, weights = axes.points[used], labels[used], np.ascontiguousarray(weights[:, used])
+    is_own = (labels == np.arange(num_labels)[:, None, None]).astype(np.float32)  # (K, 1, n)
+    shape = (num_labels, len(weights), points.shape[1])
+    penalties = penalty * (2 if num_labels == 2 else 1) * axes.penalties
 
     def loss_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
         parameters = flat.reshape(shape)
-        logits = (points @ flat.reshape(len(parameters), -1).astype(np.float32)).reshape(-1, *shape[1:])
-        logits -= logits.max(axis=2, keepdims=True)
-        of_own = (logits * of_label).sum(axis=2, keepdims=True)
+        logits = (flat.reshape(-1, shape[2]).astype(np.float32) @ points.T).reshape(*shape[:2], -1)  # (K, F, n)
+        logits -= logits.max(axis=0)
+        of_own = np.einsum("kfn,kn->fn", logits, is_own[:, 0])
         np.exp(logits, out=logits)
-        total = logits.sum(axis=2, keepdims=True)
+        total = logits.sum(axis=0)
         loss = float((weights * (np.log(total) - of_own)).sum(dtype=np.float64))
         logits /= total
-        logits -= of_label
+        logits -= is_own
         logits *= weights
-        gradient = (points.T @ logits.reshape(len(points), -1)).reshape(shape) + penalties * parameters
+        gradient = (logits.reshape(-1, len(points)) @ points).reshape(shape) + penalties * parameters
         return loss + 0.5 * float((penalties * parameters**2).sum()), gradient.ravel()
 
     options = {"maxiter": MAX_ITERATIONS, "ftol": TOLERANCE, "gtol": 1e-7}
     found = minimize(loss_and_gradient, np.zeros(np.prod(shape)), jac=True, method="L-BFGS-B", options=options)
-    return found.x.reshape(shape).astype(np.float32)
+    return found.x.reshape(shape).astype(np.float32).swapaxes(0, 1)

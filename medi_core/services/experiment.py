@@ -16,7 +16,6 @@ from medi_core.metrics.probes import INVERSE_PENALTY
 from medi_core.metrics.regression_batch import Axes, balanced_weights, fit_regressions, principal_axes
 from medi_core.services.experiment_config import ADDING, LOGISTIC, MEDI, REAL, SYNTHETIC, ExperimentConfig
 from medi_core.services.experiment_design import (
-    HELD_OUT_SPLITS,
     Design,
     Fold,
     draw_design,
@@ -32,6 +31,7 @@ from medi_core.services.experiment_result import (
     WORST,
     ExperimentResult,
 )
+from medi_core.services.experiment_shifts import HELD_OUT_SPLITS
 from medi_core.services.reference import ReferenceService
 from medi_core.services.training_arms import NOTHING_STORED, FoldArms, arms_of_fold, stock_of
 
@@ -77,7 +77,24 @@ def run_experiment(
         TooFewTilesError: too few patients or tiles for this preset, or a class that is absent from training.
     """
     rows = eligible_rows(reference.tiles, config)
-    design = draw_design(rows, config)
+    return run_design(reference, rows, draw_design(rows, config), config, on_progress)
+
+
+def run_design(
+    reference: ReferenceSet,
+    rows: pd.DataFrame,
+    design: Design,
+    config: ExperimentConfig,
+    on_progress: OnProgress = lambda *_: None,
+) -> ExperimentResult:
+    """Train and test all arms on folds that are given; the preset of `config` is only a name then.
+
+    Args:
+        reference: real tiles, and those to add.
+        rows: as of `eligible_rows`; the folds name its rows.
+        design: patients of a fold's test set are not in its training set.
+        config, on_progress: as of `run_experiment`.
+    """
     stock, ids = stock_of(reference.tiles), reference.tiles["id"].to_numpy(dtype=object)
     of_folds = [arms_of_fold(rows, ids, stock, fold, config) for fold in design.folds]
     arms = tuple(name for name in config.arms if all(name in fold.sets for fold in of_folds))
@@ -149,9 +166,14 @@ def _by_regression(
 ) -> np.ndarray:
     """Labels `(m, A)` by logistic regression; all arms have the same penalty, so that adding does not loosen it."""
     weights = balanced_weights(labels, counts, num_labels)
-    fitted = fit_regressions(axes, labels, weights, num_labels, penalty=1 / (INVERSE_PENALTY * num_real))
-    logits = axes.points[test] @ fitted.reshape(len(fitted), -1)
-    return logits.reshape(len(test), -1, num_labels).argmax(axis=2)
+    has_real = counts.sum(axis=1) >= num_real
+    predicted = np.empty((len(test), len(counts)), int)
+    for together in (has_real, ~has_real):  # training sets without a tile in common share no work
+        if together.any():
+            penalty = 1 / (INVERSE_PENALTY * num_real)
+            fitted = fit_regressions(axes, labels, weights[together], num_labels, penalty)
+            predicted[:, together] = (axes.points[test] @ fitted.swapaxes(1, 2)).argmax(axis=2).T
+    return predicted
 
 
 def _by_neighbours(axes: Axes, labels: np.ndarray, counts: np.ndarray, test: np.ndarray) -> np.ndarray:

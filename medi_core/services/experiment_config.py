@@ -14,7 +14,8 @@ CORRELATION = "class-center correlation"
 PRESETS = {
     CHOSEN_CENTERS: "train on the centers given, test on the others",
     LEAVE_ONE_OUT: "train on all centers but one, test on that one; each in turn, or the one given",
-    SHORTCUT: "each class from another center, so that the center tells the class; test on the crossed cells",
+    SHORTCUT: "each class from another center, so that the center tells the class; test on the crossed cells, and on "
+    "other patients of the own ones",
     RARE_CENTER: "one center cut to `size` training patients; test on other patients of all centers",
     LOW_DATA: "`size` real training tiles a class; test on other patients of all centers",
     RANDOM_CENTERS: "the paper's protocol: `size` training centers drawn by seed, test on the others",

@@ -20,7 +20,8 @@ from medi_core.services.experiment_config import (
     SYNTHETIC,
     ExperimentConfig,
 )
-from medi_core.services.experiment_design import CELL, Cell, Fold, shuffled
+from medi_core.services.experiment_design import Fold
+from medi_core.services.experiment_shifts import CELL, Cell, shuffled
 
 BANK_GROUPS = ("seen", "rare", "never seen")
 CLASS_ONLY_GROUP, JITTER_GROUP = "class only", "stain-shuffled"
