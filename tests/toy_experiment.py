@@ -1,4 +1,4 @@
-"""A reference set whose features show the class in one channel and the center in others: a shortcut where they agree."""
+"""A reference set whose features show the class in one channel and the center in others: a shortcut."""
 
 import numpy as np
 import pandas as pd
@@ -22,14 +22,15 @@ def features_of(rng: np.random.Generator, num: int, cancer_type: str | None, cen
 
 
 def build_toy_reference(
-    synthetic_shows_class: bool = True,
+    shows_class: bool = True,
+    shows_center: bool = True,
     patients: int = 8,
     tiles: int = 6,
     bank: int = 60,
     seed: int = 0,
     jitter: bool = True,
 ) -> ReferenceSet:
-    """`patients` of `tiles` each in every cell, half of them held out; a bank of `bank` tiles a cell and a class."""
+    """`patients` of `tiles` each in every cell, half of them held out; synthetic tiles show what they are told to."""
     rng, parts, features = np.random.default_rng(seed), [], []
 
     def add(num: int, shown: tuple, **facts) -> None:
@@ -42,9 +43,9 @@ def build_toy_reference(
             for i in range(patients):
                 facts = {"patient_id": f"{cancer_type}-{center}-{i}", "split": "train" if i % 2 else "test"}
                 add(tiles, (cancer_type, center), origin="real", group="real", **facts, **cell)
-            shown = (cancer_type if synthetic_shows_class else None, center)
+            shown = (cancer_type if shows_class else None, center if shows_center else None)
             add(bank, shown, origin="synthetic", group="never seen", **cell)
-        shown = (cancer_type if synthetic_shows_class else None, None)
+        shown = (cancer_type if shows_class else None, None)
         add(bank * len(CENTERS), shown, origin="synthetic", group="class only", cancer_type=cancer_type)
     frame = pd.concat(parts, ignore_index=True)
     frame["id"] = [f"tile {i}" for i in frame.index]

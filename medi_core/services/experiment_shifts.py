@@ -48,7 +48,7 @@ def shifts(
         in_own = centers.isin(own.values()).to_numpy()
         if config.preset == CORRELATION:
             yield in_own, everything, crossed
-        else:  # other patients of the own cells too: on the crossed ones alone, a reversed shortcut would look like a gain
+        else:  # own cells are tested too: on the crossed ones alone, a reversed shortcut would pass for a gain
             yield (centers == rows["cancer_type"].map(own)).to_numpy(), in_own, crossed
     elif config.preset == RARE_CENTER:
         rare = config.center or _testable_centers(rows, config)[0]
