@@ -12,8 +12,13 @@ import pandas as pd
 
 from medi_core.data.reference_set import ReferenceSet
 from medi_core.metrics.arm_accuracy import FIRST_CENTER, ArmAccuracy, arm_accuracy, count_hits
-from medi_core.metrics.probes import INVERSE_PENALTY
-from medi_core.metrics.regression_batch import Axes, balanced_weights, fit_regressions, principal_axes
+from medi_core.services.arm_predictions import (
+    labels_of_neighbours,
+    pool_of,
+    regression_logits,
+    tested_places,
+    training_counts,
+)
 from medi_core.services.experiment_config import ADDING, LOGISTIC, MEDI, REAL, SYNTHETIC, ExperimentConfig
 from medi_core.services.experiment_design import (
     Design,
@@ -38,7 +43,6 @@ from medi_core.services.training_arms import NOTHING_STORED, FoldArms, arms_of_f
 NUM_BOOTSTRAPS = 1000
 MIN_COMPARED_TILES = 10
 """A center with fewer tested tiles in a seed cannot be the worst one."""
-NUM_NEIGHBOURS = 20
 
 OnProgress = Callable[[int, int], None]
 
@@ -136,57 +140,21 @@ def _predict(
     arms: tuple[str, ...],
     on_progress: OnProgress,
 ) -> Tested:
-    places = np.unique(np.concatenate([rows["tile"], *(s.tiles for fold in of_folds for s in fold.sets.values())]))
-    position = np.full(len(reference.tiles), -1)
-    position[places] = np.arange(len(places))
-    axes = principal_axes(reference.features[places])
-    labels = reference.tiles["cancer_type"].iloc[places].map({t: i for i, t in enumerate(config.cancer_types)})
-    labels, num_labels = labels.to_numpy(dtype=int), len(config.cancer_types)
+    pool = pool_of(reference, rows, of_folds, config)
     frames, hits = [], []
     for done, (fold, of_fold) in enumerate(zip(design.folds, of_folds, strict=True)):
         on_progress(done, len(of_folds))
-        test = position[rows["tile"].to_numpy()[fold.test]]
-        counts = np.stack(
-            [np.bincount(position[of_fold.sets[arm].tiles], minlength=len(places)) for arm in arms]
-        ).astype(np.float32)
+        test, counts = tested_places(pool, rows, fold), training_counts(pool, of_fold, arms)
         assert not counts[:, test].any(), "a test tile is trained on"
         if config.probe == LOGISTIC:
-            predicted = _by_regression(axes, labels, counts, test, num_labels, len(fold.train))
+            predicted = regression_logits(pool, counts, test, len(fold.train)).argmax(axis=2)
         else:
-            predicted = _by_neighbours(axes, labels, counts, test)
-        hits.append(predicted == labels[test][:, None])
+            predicted = labels_of_neighbours(pool, counts, test)
+        hits.append((predicted == pool.labels[test]).T)
         frames.append(rows.iloc[fold.test].assign(seed=fold.seed))
     on_progress(len(of_folds), len(of_folds))
     frame = pd.concat(frames, ignore_index=True)
     return Tested(frame, np.concatenate(hits), tuple(sorted(frame["center"].unique())))
-
-
-def _by_regression(
-    axes: Axes, labels: np.ndarray, counts: np.ndarray, test: np.ndarray, num_labels: int, num_real: int
-) -> np.ndarray:
-    """Labels `(m, A)` by logistic regression; all arms have the same penalty, so that adding does not loosen it."""
-    weights = balanced_weights(labels, counts, num_labels)
-    has_real = counts.sum(axis=1) >= num_real
-    predicted = np.empty((len(test), len(counts)), int)
-    for together in (has_real, ~has_real):  # training sets without a tile in common share no work
-        if together.any():
-            penalty = 1 / (INVERSE_PENALTY * num_real)
-            fitted = fit_regressions(axes, labels, weights[together], num_labels, penalty)
-            predicted[:, together] = (axes.points[test] @ fitted.swapaxes(1, 2)).argmax(axis=2).T
-    return predicted
-
-
-def _by_neighbours(axes: Axes, labels: np.ndarray, counts: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Labels `(m, A)` by majority of the nearest training tiles."""
-    from sklearn.neighbors import KNeighborsClassifier
-
-    points = (axes.points[:, :-1] / np.sqrt(axes.penalties[:-1])).astype(np.float32)  # distances as of the features
-    columns = []
-    for of_arm in counts.astype(int):
-        train = np.repeat(np.arange(len(of_arm)), of_arm)
-        model = KNeighborsClassifier(min(NUM_NEIGHBOURS, len(train)), algorithm="brute")
-        columns.append(model.fit(points[train], labels[train]).predict(points[test]))
-    return np.stack(columns, axis=1)
 
 
 def _accuracy(tested: Tested, config: ExperimentConfig) -> ArmAccuracy:

@@ -63,7 +63,8 @@ def eligible_rows(tiles: pd.DataFrame, config: ExperimentConfig) -> pd.DataFrame
             f"all tiles of {', '.join(config.cancer_types)} come from one center ({only}): a shift between centers "
             "needs at least 2; choose other cancer types"
         )
-    return rows.reset_index(names="tile")
+    # plain objects: sets of Arrow strings are slow
+    return rows.astype(object).reset_index(names="tile")
 
 
 def draw_design(rows: pd.DataFrame, config: ExperimentConfig) -> Design:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from medi_core.metadata.vocabulary import count
 from medi_core.services.experiment_config import ADDING, MEDI, REAL, SYNTHETIC, ExperimentConfig
 
 OVERALL, WORST, GAP = "all centers", "worst center", "gap between centers"
@@ -89,8 +90,8 @@ class ExperimentResult:
         value, low, high = row["value"], row["ci_low"], row["ci_high"]
         if value != value:
             return f"{name} against {row['reference']}: no center has enough test tiles to be compared."
-        counts = f"{self.config.num_seeds} seeds, {self.facts['num_patients']} test patients"
-        change = f"{value:+.2f} [{_signed(low)}, {_signed(high)}]"
+        counts = f"{count(self.config.num_seeds, 'seed')}, {count(self.facts['num_patients'], 'test patient')}"
+        change = f"{_signed(value)} [{_signed(low)}, {_signed(high)}]"
         verdict = "the interval holds 0, so no difference is shown" if low <= 0 <= high else "the interval excludes 0"
         return (
             f"{name} changed worst-center balanced accuracy by {change} over {row['reference']} ({counts}); {verdict}."
@@ -116,7 +117,8 @@ class ExperimentResult:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
+    rounded = round(value, 2) + 0.0  # no negative zero
+    return f"{rounded:+.2f}".replace("-", "−")
 
 
 def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
