@@ -105,7 +105,7 @@ def index_of_features(robustness: pd.DataFrame) -> str:
     row = robustness.loc[FEATURES]
     return (
         f"Robustness index of the features of the tested tiles {row['value']:.2f}, by chance {row['chance']:.2f} "
-        f"({row['n']:,} tiles of {row['n_patients']} patients, seed 0)."
+        f"({int(row['n']):,} tiles of {int(row['n_patients'])} patients, seed 0)."
     )
 
 
@@ -127,7 +127,8 @@ def summary(result: ExperimentResult, robustness: pd.DataFrame) -> pd.DataFrame:
 def _with_interval(row: pd.Series, form: str) -> str:
     if row["value"] != row["value"]:
         return "n/a"
-    return f"{row['value']:{form}} [{row['ci_low']:{form}}, {row['ci_high']:{form}}]"
+    value, low, high = (f"{round(row[name], 2) + 0.0:{form}}" for name in ("value", "ci_low", "ci_high"))
+    return f"{value} [{low}, {high}]"
 
 
 if __name__ == "__main__":

@@ -238,5 +238,6 @@ def _facts(reference: ReferenceSet, tested: Tested, design: Design) -> dict[str,
         "num_patients": int(distinct["patient_id"].nunique()),
         "num_in_generator": int(in_generator.nunique()),
         "num_folds": len(design.folds),
+        "num_seeds": len({fold.seed for fold in design.folds}),
         "num_bootstraps": NUM_BOOTSTRAPS,
     }

@@ -82,7 +82,7 @@ def draw_design(rows: pd.DataFrame, config: ExperimentConfig) -> Design:
     for seed in range(config.num_seeds):
         for may_train, may_test, to_fill in shifts(rows, config, np.random.default_rng([seed, 1])):
             rng = np.random.default_rng([seed, 2])
-            train, test = _separate(rows, may_train, may_test, rng, config.held_out_only)
+            train, test = _separate(rows, may_train, may_test, rng, config)
             test, too_few = _with_enough_patients(rows, test, config.min_patients)
             left_out |= dict.fromkeys(too_few)
             if config.preset == LOW_DATA:
@@ -132,17 +132,19 @@ def given_design(rows: pd.DataFrame, train: np.ndarray, test: np.ndarray, config
 
 
 def _separate(
-    rows: pd.DataFrame, may_train: np.ndarray, may_test: np.ndarray, rng: np.random.Generator, held_out_only: bool
+    rows: pd.DataFrame, may_train: np.ndarray, may_test: np.ndarray, rng: np.random.Generator, config: ExperimentConfig
 ) -> tuple[np.ndarray, np.ndarray]:
     """Each patient on one side: of those that could be on both, held-out ones or else a random half are tested."""
     has_id = rows["patient_id"].notna().to_numpy()
     may_test = may_test & has_id
-    if held_out_only:
+    if config.held_out_only:
         may_test &= rows["split"].isin(HELD_OUT_SPLITS).to_numpy()
         tested = set(rows.loc[may_test, "patient_id"])
     else:
         on_both = set(rows.loc[may_train & has_id, "patient_id"]) & set(rows.loc[may_test, "patient_id"])
-        tested = (set(rows.loc[may_test, "patient_id"]) - on_both) | _random_half(rows, on_both, rng)
+        tested = (set(rows.loc[may_test, "patient_id"]) - on_both) | _random_half(
+            rows, on_both, rng, config.min_patients
+        )
     is_tested = rows["patient_id"].isin(tested).to_numpy() & has_id
     test = may_test & is_tested
     is_tested_center = rows["center"].isin(rows.loc[test, "center"].unique()).to_numpy()
@@ -151,12 +153,13 @@ def _separate(
     return train, test
 
 
-def _random_half(rows: pd.DataFrame, patients: set[str], rng: np.random.Generator) -> set[str]:
-    """Of each stratum every other patient, in random order; an odd one out goes to either side."""
+def _random_half(rows: pd.DataFrame, patients: set[str], rng: np.random.Generator, least: int) -> set[str]:
+    """Of each stratum every other patient, in random order; none of one whose half is too few to be tested."""
     of_patient = patient_strata(rows[rows["patient_id"].isin(patients)])
     half: set[str] = set()
     for _, names in of_patient.groupby(of_patient).groups.items():
-        half |= set(rng.permutation(sorted(names))[rng.integers(2) :: 2])
+        if len(names) // 2 >= least:
+            half |= set(rng.permutation(sorted(names))[rng.integers(2) :: 2])
     return half
 
 

@@ -37,7 +37,8 @@ class ExperimentResult:
     left_out: tuple[str, ...]
     """Arms, cells and centers that could not take part, and why."""
     facts: Mapping[str, Any]
-    """checkpoint, encoder, num_tiles, num_patients (tested), num_in_generator (of them), num_folds, num_bootstraps."""
+    """checkpoint, encoder, num_tiles and num_patients (tested), num_in_generator (of these patients), num_folds, num_seeds
+    (that could be tested), num_bootstraps."""
 
     @property
     def is_clean(self) -> bool:
@@ -90,7 +91,7 @@ class ExperimentResult:
         value, low, high = row["value"], row["ci_low"], row["ci_high"]
         if value != value:
             return f"{name} against {row['reference']}: no center has enough test tiles to be compared."
-        counts = f"{count(self.config.num_seeds, 'seed')}, {count(self.facts['num_patients'], 'test patient')}"
+        counts = f"{count(self.facts['num_seeds'], 'seed')}, {count(self.facts['num_patients'], 'test patient')}"
         change = f"{_signed(value)} [{_signed(low)}, {_signed(high)}]"
         verdict = "the interval holds 0, so no difference is shown" if low <= 0 <= high else "the interval excludes 0"
         return (
