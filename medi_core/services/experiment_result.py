@@ -37,8 +37,8 @@ class ExperimentResult:
     left_out: tuple[str, ...]
     """Arms, cells and centers that could not take part, and why."""
     facts: Mapping[str, Any]
-    """checkpoint, encoder, num_tiles and num_patients (tested), num_in_generator (of these patients), num_folds, num_seeds
-    (that could be tested), num_bootstraps."""
+    """checkpoint, encoder, num_tiles and num_patients (tested), num_in_generator (of these), num_folds, num_seeds (that
+    could be tested), num_bootstraps."""
 
     @property
     def is_clean(self) -> bool:
