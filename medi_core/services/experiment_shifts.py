@@ -91,12 +91,12 @@ def correlated_part(
             "test patients are set apart there is none: take correlation 1, other training centers or cancer types"
         )
     total = min([sizes[cell] for cell in own] + [num * size for size in sizes.values() if size])
-    shares = dict.fromkeys(crossed, (1 - config.correlation) / num)
-    shares |= dict.fromkeys(own, (1 - config.correlation) / num + config.correlation)
+    of_crossed = round(total * (1 - config.correlation) / num)
+    wanted = dict.fromkeys(crossed, of_crossed) | dict.fromkeys(own, total - (num - 1) * of_crossed)
     kept, places = np.zeros(len(rows), bool), np.flatnonzero(train)
-    for cell, share in shares.items():
+    for cell, number in wanted.items():
         if cell in cells:
-            kept[shuffled(places[cells[cell]], rng)[: round(total * share)]] = True
+            kept[shuffled(places[cells[cell]], rng)[:number]] = True
     return kept
 
 

@@ -15,6 +15,7 @@ from medi_core.services.experiment import ExperimentService, run_experiment
 from medi_core.services.experiment_config import (
     ADDING,
     ARMS,
+    CORRELATION,
     DUPLICATED,
     JITTERED,
     LEAVE_ONE_OUT,
@@ -28,6 +29,7 @@ from medi_core.services.experiment_config import (
     ExperimentConfig,
 )
 from medi_core.services.experiment_result import WORST
+from medi_core.services.experiment_robustness import FEATURES, robustness_by_arm
 from tests.toy_experiment import CENTERS, TYPES, build_toy_reference
 
 SHORTCUT_CONFIG = ExperimentConfig(TYPES, SHORTCUT, num_seeds=3)
@@ -269,3 +271,22 @@ def test_the_service_knows_which_cells_have_how_many_patients(reference):
     cells = ExperimentService(SimpleNamespace(load=lambda: reference)).cells()
     assert cells[["n", "n_patients", "n_held_out"]].drop_duplicates().to_numpy().tolist() == [[48, 8, 4]]
     assert len(cells) == 6
+
+
+def test_the_number_of_training_tiles_is_the_same_at_every_correlation(reference):
+    def trained(correlation: float) -> float:
+        config = ExperimentConfig(TYPES, CORRELATION, (REAL,), num_seeds=1, correlation=correlation)
+        return run_experiment(reference, config).training["real"][0]
+
+    assert len({trained(correlation) for correlation in (0.0, 0.25, 0.5, 0.75, 1.0)}) == 1
+
+
+def test_the_robustness_of_what_a_probe_sees_is_measured_on_test_tiles(reference):
+    table = robustness_by_arm(reference, dataclasses.replace(SHORTCUT_CONFIG, num_seeds=1)).set_index("space")
+    assert set(table.index) == {FEATURES, *ARMS}
+    assert table.loc[REAL, "value"] < table.loc[MEDI, "value"], (
+        "a probe that goes by the center brings centers together"
+    )
+    assert table["n"].nunique() == 1
+    one = robustness_by_arm(reference, ExperimentConfig(TYPES, LEAVE_ONE_OUT, (REAL,), center="Rome", num_seeds=1))
+    assert one.empty  # all test tiles come from one center
