@@ -1,12 +1,14 @@
 """The tables of docs/experiment.md: every preset with every arm, on the shipped reference set.
 
-    python -m benchmarks.experiment_tables [--seeds 5] [--reference assets/reference]
+    python -m benchmarks.experiment_tables [--seeds 5] [--reference assets/reference] [--into docs/experiment.md]
 
 Prints Markdown: of each run its command, what it found over real only, the accuracy of each arm with intervals, and the
 robustness index of the tested tiles by their features and by what each arm's probe makes of them.
 """
 
 import argparse
+import shlex
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from medi_core.data.reference_set import ReferenceSet, read_reference
 from medi_core.errors import MediError
 from medi_core.services.experiment import run_experiment
 from medi_core.services.experiment_config import (
+    CHOSEN_CENTERS,
     CORRELATION,
     LEAVE_ONE_OUT,
     LOW_DATA,
@@ -46,12 +49,14 @@ RUNS = (
     ExperimentConfig(PROSTATE, LOW_DATA, size=20, held_out_only=True),
     ExperimentConfig(ORGANS, LOW_DATA, size=20, held_out_only=True),
     ExperimentConfig(ORGANS, RANDOM_CENTERS, size=3),
+    ExperimentConfig(ORGANS, CHOSEN_CENTERS, training_centers=("Indivumed", "Roswell Park")),
     ExperimentConfig(COLON, CORRELATION, correlation=1.0),
     ExperimentConfig(ORGANS, CORRELATION, correlation=0.0),
     ExperimentConfig(ORGANS, CORRELATION, correlation=0.5),
     ExperimentConfig(ORGANS, CORRELATION, correlation=1.0),
 )
 """What docs/experiment.md reports; a run that the tiles do not allow is printed with the reason."""
+HEADING = "## Tables\n"
 FLAG_OF_PRESET = {preset: flag for flag, preset in SHORT_PRESETS.items()}
 
 
@@ -59,15 +64,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--reference", type=Path, default=Path("assets/reference"))
+    parser.add_argument("--into", type=Path, help="a page: what follows its heading 'Tables' is written anew")
     args = parser.parse_args()
-    reference = read_reference(args.reference)
-    synthetic = reference.synthetic.tiles["group"].value_counts().to_dict()
-    bank = ", ".join(f"{num:,} {group}" for group, num in synthetic.items())
-    print(f"Synthetic tiles of {reference.facts['checkpoint']}: {bank}. Features of {reference.facts['encoder']}.")
-    for config in (replace(run, num_seeds=args.seeds) for run in RUNS):
+    text = "\n".join(sections(read_reference(args.reference), args.seeds))
+    if args.into is None:
+        print(text)
+    else:
+        above = args.into.read_text(encoding="utf-8").partition(HEADING)[0]
+        args.into.write_text(f"{above}{HEADING}\n{text}\n", encoding="utf-8")
+
+
+def sections(reference: ReferenceSet, num_seeds: int) -> Iterator[str]:
+    """What the tables are made of, then a section a run."""
+    groups = reference.synthetic.tiles["group"].value_counts().to_dict()
+    bank = ", ".join(f"{num:,} {group}" for group, num in groups.items())
+    yield f"Printed by `python -m benchmarks.experiment_tables --seeds {num_seeds}`; each run has its own command."
+    yield f"Synthetic tiles of {reference.facts['checkpoint']}: {bank}. Features of {reference.facts['encoder']}."
+    for config in (replace(run, num_seeds=num_seeds) for run in RUNS):
         log(command_of(config))
-        print(f"\n### {title_of(config)}\n\n```\n{command_of(config)}\n```\n")
-        print(section_of(reference, config), flush=True)
+        yield f"\n### {title_of(config)}\n\n```\n{command_of(config)}\n```\n"
+        yield section_of(reference, config)
 
 
 def title_of(config: ExperimentConfig) -> str:
@@ -81,6 +97,8 @@ def command_of(config: ExperimentConfig) -> str:
     """The command that gives the same numbers."""
     parts = ["python -m medi_core experiment --types", *config.cancer_types]
     parts += ["--preset", FLAG_OF_PRESET[config.preset], "--seeds", str(config.num_seeds)]
+    if config.training_centers:
+        parts += ["--centers", *map(shlex.quote, config.training_centers)]
     parts += ["--size", str(config.size)] if config.size is not None else []
     parts += ["--correlation", f"{config.correlation:g}"] if config.preset == CORRELATION else []
     return " ".join(parts + (["--held-out"] if config.held_out_only else []))

@@ -16,7 +16,7 @@ REQUIRED = ("arm", "subgroup", "measure", "value", "ci_low", "ci_high", "n", "n_
 NO_CENTER = ("all centers", "worst center")
 LEFT_OUT = ("gap between centers",)
 """A difference, not an accuracy: it would not fit the axis."""
-MAX_CENTERS = 24
+MAX_CENTERS = 12
 """Shown, those with most patients; the table has all."""
 SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "star")
 PX_A_ROW, PX_AROUND = 58, 150

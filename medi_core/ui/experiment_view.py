@@ -44,7 +44,7 @@ SIZE_LABELS = {
 TAKES_CENTER = (LEAVE_ONE_OUT, RARE_CENTER)
 TAKES_CENTERS = (CHOSEN_CENTERS, SHORTCUT, CORRELATION)
 TABLE_COLUMNS = ("arm", "subgroup", "measure", "value", "ci_low", "ci_high", "n", "n_patients")
-FIGURE_PX = 620
+FIGURE_PX = 820
 
 
 def build_experiment_view(shared: Shared) -> None:
