@@ -12,6 +12,7 @@ from medi_core.services.classification import ClassificationService
 from medi_core.services.copy_pairs import CopyAuditService
 from medi_core.services.embedding import EmbeddingService
 from medi_core.services.encoding import EncodingService
+from medi_core.services.experiment import ExperimentService
 from medi_core.services.fidelity import FidelityService
 from medi_core.services.generation import GenerationService
 from medi_core.services.reference import ReferenceService
@@ -38,6 +39,7 @@ class Services:
     copies: CopyAuditService
     classification: ClassificationService
     audit: AuditService
+    experiment: ExperimentService
 
 
 def build_services(settings: Settings) -> Services:
@@ -78,4 +80,5 @@ def build_services(settings: Settings) -> Services:
         copies,
         classification,
         audit,
+        ExperimentService(reference),
     )

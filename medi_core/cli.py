@@ -14,8 +14,10 @@ from typing import NoReturn
 from medi_core.commands.classifier import add_classifier_commands
 from medi_core.commands.data import add_data_commands
 from medi_core.commands.evaluation import add_evaluation_commands
+from medi_core.commands.experiment import add_experiment_commands
 from medi_core.commands.fidelity import add_fidelity_commands
 from medi_core.commands.generation import add_generation_commands
+from medi_core.commands.paper import add_paper_commands
 from medi_core.commands.reference import add_reference_commands
 from medi_core.commands.training import add_training_commands
 from medi_core.errors import MediError
@@ -56,6 +58,8 @@ def _build_parser() -> argparse.ArgumentParser:
         add_reference_commands,
         add_fidelity_commands,
         add_evaluation_commands,
+        add_experiment_commands,
+        add_paper_commands,
         add_data_commands,
         add_training_commands,
         add_classifier_commands,

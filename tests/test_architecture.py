@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "app": {"bootstrap", "errors", "settings", "ui"},
     "__main__": {"cli"},
     "cli": {"commands", "errors"},
-    "commands": BELOW_UI | {"bootstrap"},
+    "commands": BELOW_UI | {"bootstrap", "figures"},
     "bootstrap": BELOW_UI,
     # widgets, and what they call
     "ui": {"bootstrap", "checkpoints", "data", "errors", "figures", "metadata", "projection", "services", "storage"},

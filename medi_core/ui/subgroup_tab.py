@@ -3,10 +3,12 @@
 import gradio as gr
 
 from medi_core.ui.audit_view import build_audit_view
+from medi_core.ui.experiment_view import build_experiment_view
 from medi_core.ui.shared import Shared
 
 VIEWS = {
     "audit": ("Audit of a model", build_audit_view),
+    "experiment": ("Experiment", build_experiment_view),
 }
 
 

@@ -1,0 +1,69 @@
+"""The command that repeats the published protocols on TCGA-UT, for who has its tiles."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from medi_core.commands.experiment import add_arm_flags, answer_of, arm_choices, experiment_text, show_unless
+from medi_core.commands.parsing import add_command, settings_of
+from medi_core.errors import InvalidRequestError, ReferenceSetError
+
+# Heavy imports stand inside the commands that need them: `--help` answers at once.
+
+
+def add_paper_commands(commands) -> None:
+    """paper."""
+    summary = "the paper's hold-out (LUAD against LUSC) and PathoROB's TCGA 4×4, on TCGA-UT tiles of your own"
+    command = add_command(commands, "paper", paper, summary, text=paper_text, checkpoint=True)
+    command.add_argument("--tcga-ut", type=Path, required=True, metavar="DIR", help="holds a folder a cancer type")
+    command.add_argument("--slides", type=Path, metavar="CSV", help="slide_submitter_id, medi_split: the hold-out")
+    command.add_argument("--pathorob", type=Path, metavar="CSV", help="subset, slide_id, patch_id: the 4×4 split")
+    command.add_argument("--correlation", type=float, default=1.0, help="of PathoROB's training tiles, 0 to 1")
+    add_arm_flags(command)
+
+
+def paper(flags: argparse.Namespace) -> dict[str, Any]:
+    """One experiment a table given."""
+    if flags.slides is None and flags.pathorob is None:
+        raise InvalidRequestError("give --slides CSV (the paper's hold-out), --pathorob CSV (TCGA 4×4), or both")
+    from medi_core.bootstrap import build_services
+    from medi_core.services import paper_protocol
+    from medi_core.services.experiment_config import ExperimentConfig
+
+    services = build_services(settings_of(flags))
+    config = ExperimentConfig(paper_protocol.PAPER_TYPES, correlation=flags.correlation, **arm_choices(flags))
+    answers = {}
+    for name, table, read, run in (
+        ("paper", flags.slides, paper_protocol.paper_manifest, paper_protocol.run_paper),
+        ("pathorob", flags.pathorob, paper_protocol.pathorob_manifest, paper_protocol.run_pathorob),
+    ):
+        if table is not None:
+            manifest = read(flags.tcga_ut, table)
+            bank = _bank_or_none(services.reference)
+            encoded = paper_protocol.encode_manifest(manifest, services.encoding, bank, _show_encoding(flags.json))
+            out = flags.out / name if flags.out else None
+            answers[name] = answer_of(run(encoded, config, show_unless(flags.json)), out)
+    return answers
+
+
+def paper_text(answer: dict[str, Any]) -> str:
+    """Each experiment under its name."""
+    return "\n\n".join(f"# {name}\n\n{experiment_text(part)}" for name, part in answer.items())
+
+
+def _bank_or_none(reference):
+    """Without a bank of this encoder the arms with synthetic tiles are left out, and listed with the reason."""
+    try:
+        return reference.load()
+    except ReferenceSetError as error:
+        print(f"no synthetic tiles: {error}", file=sys.stderr)
+        return None
+
+
+def _show_encoding(is_json: bool):
+    def show(done: int, total: int) -> None:
+        if not is_json and sys.stderr.isatty():
+            print(f"\rencoding: {done} of {total}   ", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+    return show

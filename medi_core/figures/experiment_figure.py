@@ -1,0 +1,115 @@
+"""Accuracy by arm → a figure: all centers and the worst one with intervals, then each center. Knows no experiment.
+
+The browser saves it as PNG or SVG by plotly's own button; nothing is rendered here.
+"""
+
+from html import escape
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from medi_core.errors import InvalidRequestError
+from medi_core.figures.palette import COLOURS
+from medi_core.metadata.schema import display_name
+
+REQUIRED = ("arm", "subgroup", "measure", "value", "ci_low", "ci_high", "n", "n_patients")
+NO_CENTER = ("all centers", "worst center")
+LEFT_OUT = ("gap between centers",)
+"""A difference, not an accuracy: it would not fit the axis."""
+MAX_CENTERS = 12
+"""Shown, those with most patients; the table has all."""
+SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "star")
+PX_A_ROW, PX_AROUND = 58, 150
+
+
+def experiment_figure(accuracy: pd.DataFrame, dark: bool) -> go.Figure:
+    """Dots with intervals: a row a subgroup, a colour and a shape an arm.
+
+    Args:
+        accuracy: columns `REQUIRED`, a row a (arm, subgroup); NaN is not drawn.
+        dark: whether the page is dark; the background is transparent.
+
+    Returns:
+        One trace an arm, with the row's numbers on hover.
+
+    Raises:
+        InvalidRequestError: a missing column.
+    """
+    if missing := [name for name in REQUIRED if name not in accuracy]:
+        raise InvalidRequestError(
+            f"the table lacks {', '.join(missing)}; given: {', '.join(map(str, accuracy.columns))}"
+        )
+    subgroups = _order(accuracy)
+    arms = list(dict.fromkeys(accuracy["arm"]))
+    traces = [
+        _trace(accuracy[accuracy["arm"] == arm], arm, place, len(arms), subgroups, dark)
+        for place, arm in enumerate(arms)
+    ]
+    return go.Figure(traces, _layout(accuracy, subgroups, dark))
+
+
+def _order(accuracy: pd.DataFrame) -> list[str]:
+    """Rows from top to bottom."""
+    rows = accuracy.drop_duplicates("subgroup")
+    centers = rows[~rows["subgroup"].isin((*NO_CENTER, *LEFT_OUT))]
+    centers = centers.sort_values(["n_patients", "subgroup"], ascending=[False, True], kind="stable")
+    return [name for name in NO_CENTER if name in set(rows["subgroup"])] + centers["subgroup"].tolist()[:MAX_CENTERS]
+
+
+def _trace(of_arm: pd.DataFrame, arm: str, place: int, num_arms: int, subgroups: list[str], dark: bool) -> go.Scatter:
+    rows = of_arm[of_arm["subgroup"].isin(subgroups)].dropna(subset="value")
+    offset = 0.7 * ((place + 0.5) / num_arms - 0.5)  # so that intervals of the arms do not lie on each other
+    heights = [subgroups.index(name) + offset for name in rows["subgroup"]]
+    low, high = (rows["value"] - rows["ci_low"]).fillna(0), (rows["ci_high"] - rows["value"]).fillna(0)
+    colour = COLOURS[place % len(COLOURS)]
+    return go.Scatter(
+        **{"x": rows["value"].tolist(), "y": heights, "mode": "markers", "name": escape(arm, quote=False)},
+        error_x={
+            **{"type": "data", "symmetric": False, "array": high.tolist(), "arrayminus": low.tolist()},
+            **{"color": colour, "thickness": 1.5, "width": 3},
+        },
+        marker={
+            **{"color": colour, "size": 9, "symbol": SYMBOLS[place % len(SYMBOLS)]},
+            "line": {"width": 1, "color": _ink(dark)},
+        },
+        text=[_hover(row) for row in rows.to_dict("records")],
+        hovertemplate=f"%{{text}}<extra>{escape(arm, quote=False)}</extra>",
+    )
+
+
+def _hover(row: dict) -> str:
+    interval = "no interval" if row["ci_low"] != row["ci_low"] else f"[{row['ci_low']:.2f}, {row['ci_high']:.2f}]"
+    counts = f"n = {row['n']:,} tiles of {row['n_patients']:,} patients"
+    name, measure = (escape(display_name(row[key]), quote=False) for key in ("subgroup", "measure"))
+    return f"{name}<br>{measure} {row['value']:.2f} {interval}<br>{counts}"
+
+
+def _layout(accuracy: pd.DataFrame, subgroups: list[str], dark: bool) -> dict[str, object]:
+    rows = accuracy.drop_duplicates("subgroup").set_index("subgroup")
+    labels = [
+        f"{escape(name, quote=False)}<br><sub>{escape(display_name(rows.loc[name, 'measure']), quote=False)}, "
+        f"{rows.loc[name, 'n_patients']:,} patients</sub>"
+        for name in subgroups
+    ]
+    grid = {"gridcolor": "#374151" if dark else "#e5e7eb", "zeroline": False}
+    return {
+        "template": "none",
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": _ink(dark), "size": 12},
+        "height": PX_AROUND + PX_A_ROW * len(subgroups),
+        "margin": {"l": 0, "r": 16, "t": 48, "b": 40},
+        "xaxis": {**grid, "title": {"text": "accuracy, with 95 % interval"}, "range": [-0.02, 1.02]},
+        "yaxis": {
+            **grid,
+            **{"tickvals": list(range(len(subgroups))), "ticktext": labels, "automargin": True},
+            "range": [len(subgroups) - 0.5, -0.5],
+        },
+        "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)"},
+        "uirevision": "experiment",
+    }
+
+
+def _ink(dark: bool) -> str:
+    return "#e5e7eb" if dark else "#1f2937"

@@ -1,0 +1,243 @@
+"""Does balancing with synthetic tiles help under a shift? Arms trained and tested on cached features. No widgets.
+
+Every arm is a linear probe on the same frozen features; arms differ in their training tiles only, and are compared on
+the same test tiles, seeds and resamples of patients. No test patient is in any training set.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from medi_core.data.reference_set import ReferenceSet
+from medi_core.metrics.arm_accuracy import FIRST_CENTER, ArmAccuracy, arm_accuracy, count_hits
+from medi_core.services.arm_predictions import (
+    labels_of_neighbours,
+    pool_of,
+    regression_logits,
+    tested_places,
+    training_counts,
+)
+from medi_core.services.experiment_config import ADDING, LOGISTIC, MEDI, REAL, SYNTHETIC, ExperimentConfig
+from medi_core.services.experiment_design import (
+    Design,
+    Fold,
+    draw_design,
+    eligible_rows,
+    patient_strata,
+)
+from medi_core.services.experiment_result import (
+    ACCURACY_COLUMNS,
+    DIFFERENCE_COLUMNS,
+    GAP,
+    OVERALL,
+    TRAINING_COLUMNS,
+    WORST,
+    ExperimentResult,
+)
+from medi_core.services.experiment_shifts import HELD_OUT_SPLITS
+from medi_core.services.reference import ReferenceService
+from medi_core.services.training_arms import NOTHING_STORED, FoldArms, arms_of_fold, stock_of
+
+NUM_BOOTSTRAPS = 1000
+MIN_COMPARED_TILES = 10
+"""A center with fewer tested tiles in a seed cannot be the worst one."""
+
+OnProgress = Callable[[int, int], None]
+
+
+class ExperimentService:
+    """Experiments on the loaded reference set."""
+
+    def __init__(self, reference: ReferenceService) -> None:
+        self._reference = reference
+
+    def run(self, config: ExperimentConfig, on_progress: OnProgress = lambda *_: None) -> ExperimentResult:
+        """`run_experiment` on the reference set."""
+        return run_experiment(self._reference.load(), config, on_progress)
+
+    def cells(self) -> pd.DataFrame:
+        """Real tiles a (cancer type, center): columns cancer_type, center, n, n_patients, n_held_out (patients)."""
+        tiles = self._reference.load().real.tiles
+        held_out = tiles["patient_id"].where(tiles["split"].isin(HELD_OUT_SPLITS))
+        groups = tiles.assign(held_out=held_out).groupby(["cancer_type", "center"])
+        counts = {"n": ("id", "size"), "n_patients": ("patient_id", "nunique"), "n_held_out": ("held_out", "nunique")}
+        return groups.agg(**counts).reset_index()
+
+
+def run_experiment(
+    reference: ReferenceSet, config: ExperimentConfig, on_progress: OnProgress = lambda *_: None
+) -> ExperimentResult:
+    """Train and test all arms.
+
+    Args:
+        reference: real tiles, and those to add.
+        config: what is asked.
+        on_progress: called with (folds done, folds in all); an error it raises ends the work.
+
+    Raises:
+        InvalidRequestError: a cancer type, center or size that there is not.
+        TooFewTilesError: too few patients or tiles for this preset, or a class that is absent from training.
+    """
+    rows = eligible_rows(reference.tiles, config)
+    return run_design(reference, rows, draw_design(rows, config), config, on_progress)
+
+
+def run_design(
+    reference: ReferenceSet,
+    rows: pd.DataFrame,
+    design: Design,
+    config: ExperimentConfig,
+    on_progress: OnProgress = lambda *_: None,
+) -> ExperimentResult:
+    """Train and test all arms on folds that are given; the preset of `config` is only a name then.
+
+    Args:
+        reference: real tiles, and those to add.
+        rows: as of `eligible_rows`; the folds name its rows.
+        design: patients of a fold's test set are not in its training set.
+        config, on_progress: as of `run_experiment`.
+    """
+    stock, ids = stock_of(reference.tiles), reference.tiles["id"].to_numpy(dtype=object)
+    of_folds = [arms_of_fold(rows, ids, stock, fold, config) for fold in design.folds]
+    arms = tuple(name for name in config.arms if all(name in fold.sets for fold in of_folds))
+    absent = tuple(f"{arm}: left out, {NOTHING_STORED[arm]}" for arm in config.arms if arm not in arms)
+    if absent:  # without them, the others may add more
+        config = replace(config, arms=arms)
+        of_folds = [arms_of_fold(rows, ids, stock, fold, config) for fold in design.folds]
+    tested = _predict(reference, rows, design, of_folds, config, arms, on_progress)
+    accuracy = _accuracy(tested, config)
+    return ExperimentResult(
+        config,
+        _accuracy_table(accuracy, tested, arms),
+        _difference_table(accuracy, tested, arms),
+        _training_table(of_folds, design.folds, arms, config),
+        _cells_to_fill(of_folds),
+        (*absent, *design.left_out),
+        _facts(reference, tested, design),
+    )
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One row a (seed, tested tile)."""
+
+    frame: pd.DataFrame
+    """seed, row, patient_id, center, cancer_type."""
+    is_hit: np.ndarray
+    """bool `(N, A)`."""
+    centers: tuple[str, ...]
+    """All that are tested, sorted."""
+
+
+def _predict(
+    reference: ReferenceSet,
+    rows: pd.DataFrame,
+    design: Design,
+    of_folds: list[FoldArms],
+    config: ExperimentConfig,
+    arms: tuple[str, ...],
+    on_progress: OnProgress,
+) -> Tested:
+    pool = pool_of(reference, rows, of_folds, config)
+    frames, hits = [], []
+    for done, (fold, of_fold) in enumerate(zip(design.folds, of_folds, strict=True)):
+        on_progress(done, len(of_folds))
+        test, counts = tested_places(pool, rows, fold), training_counts(pool, of_fold, arms)
+        assert not counts[:, test].any(), "a test tile is trained on"
+        if config.probe == LOGISTIC:
+            predicted = regression_logits(pool, counts, test, len(fold.train)).argmax(axis=2)
+        else:
+            predicted = labels_of_neighbours(pool, counts, test)
+        hits.append((predicted == pool.labels[test]).T)
+        frames.append(rows.iloc[fold.test].assign(seed=fold.seed))
+    on_progress(len(of_folds), len(of_folds))
+    frame = pd.concat(frames, ignore_index=True)
+    return Tested(frame, np.concatenate(hits), tuple(sorted(frame["center"].unique())))
+
+
+def _accuracy(tested: Tested, config: ExperimentConfig) -> ArmAccuracy:
+    frame = tested.frame
+    patients, names = pd.factorize(frame["patient_id"])
+    centers = pd.Categorical(frame["center"], tested.centers).codes
+    labels = pd.Categorical(frame["cancer_type"], config.cancer_types).codes
+    shape = (config.num_seeds, len(names), len(tested.centers), len(config.cancer_types))
+    counts = count_hits(frame["seed"].to_numpy(), patients, centers, labels, tested.is_hit, shape)
+    strata = patient_strata(frame.drop_duplicates(["patient_id", "center", "cancer_type"]))
+    is_compared = counts.tiles.sum(axis=(1, 3)) >= MIN_COMPARED_TILES
+    return arm_accuracy(counts, strata[names], is_compared, NUM_BOOTSTRAPS)
+
+
+def _subgroups(tested: Tested) -> Iterator[tuple[int, str, str, pd.DataFrame, bool]]:
+    """Place in the measures, name, measure, its distinct tiles, and whether it could be the worst center."""
+    distinct = tested.frame.drop_duplicates("tile")
+    sizes = tested.frame.groupby(["seed", "center"]).size().groupby(level="center").max()
+    for place, (name, measure) in enumerate(
+        ((OVERALL, "balanced accuracy"), (WORST, "balanced accuracy"), (GAP, "gap"))
+    ):
+        yield place, name, measure, distinct, False
+    for place, center in enumerate(tested.centers, start=FIRST_CENTER):
+        own = distinct[distinct["center"] == center]
+        types = own["cancer_type"].unique()
+        measure = "balanced accuracy" if len(types) > 1 else f"recall of {types[0]}"
+        yield place, center, measure, own, bool(sizes[center] >= MIN_COMPARED_TILES)
+
+
+def _accuracy_table(accuracy: ArmAccuracy, tested: Tested, arms: tuple[str, ...]) -> pd.DataFrame:
+    records = [
+        (arm, name, measure, accuracy.value[i, place], *accuracy.interval(i, place), *_size(own), is_compared)
+        for i, arm in enumerate(arms)
+        for place, name, measure, own, is_compared in _subgroups(tested)
+    ]
+    return pd.DataFrame(records, columns=list(ACCURACY_COLUMNS))
+
+
+def _difference_table(accuracy: ArmAccuracy, tested: Tested, arms: tuple[str, ...]) -> pd.DataFrame:
+    """Each arm against real only, then MeDi against every other one."""
+    pairs = [(arm, REAL) for arm in arms if arm != REAL]
+    pairs += [(MEDI, arm) for arm in arms if MEDI in arms and arm in (*ADDING, SYNTHETIC) and arm != MEDI]
+    pairs.sort(key=lambda pair: pair[0] != MEDI)  # the question of the experiment first
+    records = [
+        (arm, other, name, *accuracy.difference(arms.index(arm), arms.index(other), place), *_size(own))
+        for arm, other in pairs
+        for place, name, _, own, _ in _subgroups(tested)
+    ]
+    return pd.DataFrame(records, columns=list(DIFFERENCE_COLUMNS))
+
+
+def _size(own: pd.DataFrame) -> tuple[int, int]:
+    return len(own), int(own["patient_id"].nunique())
+
+
+def _training_table(
+    of_folds: list[FoldArms], folds: tuple[Fold, ...], arms: tuple[str, ...], config: ExperimentConfig
+) -> pd.DataFrame:
+    records = []
+    for arm in arms:
+        sets = [fold.sets[arm] for fold in of_folds]
+        numbers = (np.mean([getattr(s, name) for s in sets]) for name in ("num_real", "num_added"))
+        records.append((arm, *numbers, np.mean([len(s.tiles) for s in sets])))
+    table = pd.DataFrame(records, columns=list(TRAINING_COLUMNS))
+    table.attrs["asked"] = float(np.mean([round(config.ratio * len(fold.train)) for fold in folds]))
+    return table
+
+
+def _cells_to_fill(of_folds: list[FoldArms]) -> pd.DataFrame:
+    together = pd.concat([fold.cells for fold in of_folds])
+    return together.groupby(["cancer_type", "center"], sort=False).mean().reset_index()
+
+
+def _facts(reference: ReferenceSet, tested: Tested, design: Design) -> dict[str, object]:
+    distinct = tested.frame.drop_duplicates("tile")
+    in_generator = distinct.loc[~distinct["split"].isin(HELD_OUT_SPLITS), "patient_id"]
+    return {
+        "checkpoint": reference.facts.get("checkpoint"),
+        "encoder": reference.facts.get("encoder"),
+        "num_tiles": len(distinct),
+        "num_patients": int(distinct["patient_id"].nunique()),
+        "num_in_generator": int(in_generator.nunique()),
+        "num_folds": len(design.folds),
+        "num_seeds": len({fold.seed for fold in design.folds}),
+        "num_bootstraps": NUM_BOOTSTRAPS,
+    }
