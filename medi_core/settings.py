@@ -1,7 +1,7 @@
 """Where things are and what they run on. From flags and environment, nothing else."""
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -27,6 +27,10 @@ class Settings:
     """Manifest of real tiles on this machine, shown where the reference set knows them."""
     cache_dir: Path = Path.home() / ".cache" / "medi-explorer"
     """Features of tiles that were encoded before."""
+    data_dir: Path = Path.home() / ".local" / "share" / "medi-explorer"
+    """What must not be lost: the answers of reviews. On a Space, a mounted volume."""
+    admin_passphrase: str = field(default="", repr=False)
+    """Opens the administration of reviews in the app; without one it is off."""
 
     @classmethod
     def from_environment(cls, **flags: str | Path | None) -> "Settings":

@@ -39,6 +39,10 @@ class AttachedTiles:
         self._rows = rows
         return len(rows)
 
+    def rows(self) -> pd.DataFrame:
+        """What was attached, as rows of a manifest."""
+        return pd.DataFrame([row for found in self._rows.values() for row in found]).reset_index(drop=True)
+
     def image(self, tile: pd.Series) -> np.ndarray | None:
         """Pixels of a real tile, uint8 `(H, W, 3)`; `None` if they are not attached, or others than they were.
 

@@ -1,0 +1,185 @@
+"""A reader's way through a study: join, resume, one question at a time, back. Knows no origin and no widget.
+
+Nothing of a session is kept here: every call names the reader and his code, so that a restart of the server, another
+device or a second window lose nothing, and no reader can see another one's state.
+"""
+
+import base64
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from medi_core.errors import InvalidRequestError
+from medi_core.review.blinding import PRACTICE, Step, neutral_id, steps_of
+from medi_core.review.review_store import Reader, ReviewStore, Study
+from medi_core.review.tasks import CANCER_TYPE, CENTER_PAIR, ORIGIN, TASKS, check_answer
+
+READER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,39}")
+CODE_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+"""Without those that look alike."""
+CODE_LENGTH = 10
+"""50 bits."""
+MAX_YEARS = 80
+SPECIALITIES = (
+    "pathologist, board certified",
+    "pathologist in training",
+    "other physician",
+    "technician or scientist",
+    "student",
+    "other",
+)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Who is answering; sent with every call."""
+
+    study: str
+    reader: str
+    code: str
+
+
+class ReviewService:
+    """What a reader's page asks for."""
+
+    def __init__(self, store: ReviewStore) -> None:
+        self._store = store
+
+    def describe(self, study_id: str) -> dict[str, Any]:
+        """What a reader is told before joining.
+
+        Raises:
+            InvalidRequestError: there is no such study.
+        """
+        study = self._store.study(study_id)
+        design, items = study.design, self._store.items(study_id)
+        return {
+            "name": design.name,
+            "tasks": [TASKS[name].label for name in TASKS if name in design.tasks],
+            "num_items": sum(item.block != PRACTICE for item in items),
+            "num_practice": sum(item.block == PRACTICE for item in items),
+            "display_px": design.display_px,
+            "is_closed": study.closed_at is not None,
+            "specialities": list(SPECIALITIES),
+        }
+
+    def join(self, study_id: str, name: str, years: float, speciality: str) -> str:
+        """Enter a study; returns the code that resumes it, which nobody can look up later.
+
+        Raises:
+            InvalidRequestError: the study is closed, the id is taken, or a field is not filled in.
+        """
+        name = _reader_name(name)
+        if self._store.study(study_id).closed_at is not None:
+            raise InvalidRequestError("this study is closed: it takes no more readers")
+        if isinstance(years, bool) or not isinstance(years, int | float) or not 0 <= years <= MAX_YEARS:
+            raise InvalidRequestError(f"years of experience = {years!r}: give a number from 0 to {MAX_YEARS}")
+        if speciality not in SPECIALITIES:
+            raise InvalidRequestError(f"speciality: choose one of {', '.join(SPECIALITIES)}")
+        code = "".join(secrets.choice(CODE_LETTERS) for _ in range(CODE_LENGTH))
+        self._store.add_reader(study_id, Reader(neutral_id(), name, _hash(code), float(years), speciality))
+        return code
+
+    def step(self, who: Credentials, place: int | None = None) -> dict[str, Any]:
+        """A question with its pixels, as plain JSON.
+
+        Args:
+            place: among the reader's questions; by default the first one without an answer.
+
+        Returns:
+            `done` where all are answered; else `place`, `item`, `task`, `images` and what else a page shows.
+
+        Raises:
+            InvalidRequestError: no such study or reader, the wrong code, or the study is closed.
+        """
+        study, reader, steps = self._enter(who)
+        answers = self._store.answers(reader)
+        if place is None:
+            unanswered = (i for i, step in enumerate(steps) if (step.item.id, step.task) not in answers)
+            place = next(unanswered, len(steps))
+        if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place <= len(steps):
+            raise InvalidRequestError(f"place = {place!r}: it must be from 0 to {len(steps)}")
+        if place == len(steps):
+            return {"done": True, "place": place}
+        step = steps[place]
+        return {"done": False, "place": place, "display_px": study.design.display_px} | self._question(
+            step, steps, answers.get((step.item.id, step.task))
+        )
+
+    def answer(self, who: Credentials, item_id: str, task: str, value: Any) -> dict[str, Any]:
+        """Store or correct an answer; when this returns it is on the disk.
+
+        Returns:
+            `stored` (place of the question), `feedback` (practice only, else `None`) and `next`, a step.
+
+        Raises:
+            InvalidRequestError: as `step`, or what was given is no answer to this question.
+            StorageError: it could not be stored.
+        """
+        _, reader, steps = self._enter(who)
+        places = [i for i, step in enumerate(steps) if (step.item.id, step.task) == (item_id, task)]
+        if not places:
+            raise InvalidRequestError("this question is not part of the study: reload the page")
+        step = steps[places[0]]
+        check_answer(task, value, step.item.prompts.get(task, {}).get("options", ()))
+        self._store.put_answer(who.study, reader, item_id, task, value)
+        feedback = self._feedback(step, value) if step.item.block == PRACTICE else None
+        return {"stored": places[0], "feedback": feedback, "next": self.step(who, places[0] + 1)}
+
+    def _enter(self, who: Credentials) -> tuple[Study, Reader, list[Step]]:
+        """Study, reader and his questions, if the code is right."""
+        study = self._store.study(_text(who.study))
+        reader = self._store.reader(study.id, _text(who.reader).strip())
+        code = re.sub(r"[^A-Z0-9]", "", _text(who.code).upper())
+        expected = reader.code_hash if reader else _hash("")
+        if not secrets.compare_digest(_hash(code), expected) or reader is None:
+            raise InvalidRequestError("reader id and code do not belong together in this study: check both")
+        if study.closed_at is not None:
+            raise InvalidRequestError("this study is closed. Thank you for taking part")
+        return study, reader, steps_of(self._store.items(study.id), study.design, reader.name)
+
+    def _question(self, step: Step, steps: list[Step], answer: Any) -> dict[str, Any]:
+        task, prompt = TASKS[step.task], step.item.prompts.get(step.task, {})
+        is_practice = step.item.block == PRACTICE
+        mates = list(dict.fromkeys(s.item.id for s in steps if (s.item.block == PRACTICE) == is_practice))
+        words = {name: prompt[name] for name in ("center", "cancer_type") if name in prompt}
+        images = self._store.review_item(step.item.id).images
+        return {
+            "item": step.item.id,
+            "task": step.task,
+            "form": task.form,
+            "question": task.question.format(**words) if words else task.question,
+            "options": list(prompt.get("options", ())),
+            "is_practice": is_practice,
+            "number": mates.index(step.item.id) + 1,
+            "total": len(mates),
+            "answer": answer,
+            "images": ["data:image/png;base64," + base64.b64encode(png).decode() for png in images],
+        }
+
+    def _feedback(self, step: Step, value: Any) -> str:
+        facts = self._store.practice_facts(step.item.id)
+        truth = {ORIGIN: facts["origin"], CANCER_TYPE: facts["cancer_type"], CENTER_PAIR: facts.get("side")}
+        if step.task not in truth:
+            return f"There is no right or wrong here. This tile is {facts['origin']}."
+        right, given = truth[step.task], value["choice"] if step.task == ORIGIN else value
+        shown = right.replace("_", " ")
+        return f"Right: {shown}." if given == right else f"Not quite: it is {shown}."
+
+
+def _reader_name(name: Any) -> str:
+    text = _text(name).strip()
+    if not READER_NAME.fullmatch(text):
+        raise InvalidRequestError("reader id: 1 to 40 letters, digits, spaces, dots or dashes; no name is needed")
+    return text
+
+
+def _text(value: Any) -> str:
+    """As text, whatever a browser sent."""
+    return value if isinstance(value, str) else ""
+
+
+def _hash(code: str) -> str:
+    return hashlib.sha256(code.encode()).hexdigest()
