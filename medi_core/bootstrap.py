@@ -6,12 +6,15 @@ from pathlib import Path
 
 from medi_core.checkpoints import Checkpoint, load_checkpoint
 from medi_core.device import choose_device, choose_dtype
+from medi_core.review.review_store import ReviewStore
 from medi_core.services.attached_tiles import AttachedTiles
 from medi_core.services.embedding import EmbeddingService
 from medi_core.services.encoding import EncodingService
 from medi_core.services.fidelity import FidelityService
 from medi_core.services.generation import GenerationService
 from medi_core.services.reference import ReferenceService
+from medi_core.services.review import ReviewService
+from medi_core.services.studies import StudyService
 from medi_core.services.welcome import WelcomeService
 from medi_core.settings import Settings
 
@@ -32,6 +35,8 @@ class Services:
     reference: ReferenceService
     embedding: EmbeddingService
     fidelity: FidelityService
+    review: ReviewService
+    studies: StudyService
 
 
 def build_services(settings: Settings) -> Services:
@@ -58,4 +63,8 @@ def build_services(settings: Settings) -> Services:
         attached.attach(Path(settings.tiles))
     embedding = EmbeddingService(generation, encoding, reference, attached)
     fidelity = FidelityService(reference, checkpoint.vocabulary)
-    return Services(settings, checkpoint, generation, welcome, encoding, reference, embedding, fidelity)
+    store = ReviewStore(settings.data_dir)
+    review, studies = ReviewService(store), StudyService(store, generation, attached)
+    return Services(
+        settings, checkpoint, generation, welcome, encoding, reference, embedding, fidelity, review, studies
+    )

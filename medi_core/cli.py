@@ -15,6 +15,7 @@ from medi_core.commands.data import add_data_commands
 from medi_core.commands.fidelity import add_fidelity_commands
 from medi_core.commands.generation import add_generation_commands
 from medi_core.commands.reference import add_reference_commands
+from medi_core.commands.review import add_review_commands
 from medi_core.commands.training import add_training_commands
 from medi_core.errors import MediError
 
@@ -53,6 +54,7 @@ def _build_parser() -> argparse.ArgumentParser:
         add_generation_commands,
         add_reference_commands,
         add_fidelity_commands,
+        add_review_commands,
         add_data_commands,
         add_training_commands,
     ):

@@ -1,4 +1,4 @@
-"""The tables of the review store, version by version. The whole history is kept: an old file is brought up step by step.
+"""The tables of the review store, version by version: an old file is brought up step by step.
 
 What a reader may see (`items`, `images`) and what it is (`facts`) are different tables.
 """

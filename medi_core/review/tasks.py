@@ -10,6 +10,8 @@ from medi_core.errors import InvalidRequestError
 ORIGIN, REALISM, CANCER_TYPE = "origin", "realism", "cancer_type"
 MORPHOLOGY, ARTEFACTS, COMMENT, CENTER_PAIR = "morphology", "artefacts", "comment", "center_pair"
 SCALE = (1, 2, 3, 4, 5)
+_TRUTH = {ORIGIN: "origin", CANCER_TYPE: "cancer_type", CENTER_PAIR: "side"}
+"""Task → the fact of an item that answers it."""
 MAX_MARKS = 50
 MAX_COMMENT = 2000
 
@@ -106,3 +108,14 @@ def check_answer(task: str, value: Any, options: Sequence[str]) -> None:
         raise InvalidRequestError(f"task = {task!r}: it must be one of {', '.join(TASKS)}")
     if not TASKS[task].check(value, options):
         raise InvalidRequestError(f"this is no answer to {TASKS[task].label!r}; nothing was stored: answer again")
+
+
+def truth_of(task: str, facts: Mapping[str, Any]) -> str | None:
+    """The right answer where a question has one."""
+    return facts[_TRUTH[task]] if task in _TRUTH else None
+
+
+def is_right(task: str, value: Any, facts: Mapping[str, Any]) -> bool | None:
+    """Whether an answer is right; `None` where the question has no right answer."""
+    truth = truth_of(task, facts)
+    return None if truth is None else (value["choice"] if task == ORIGIN else value) == truth

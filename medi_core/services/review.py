@@ -14,7 +14,7 @@ from typing import Any
 from medi_core.errors import InvalidRequestError
 from medi_core.review.blinding import PRACTICE, Step, neutral_id, steps_of
 from medi_core.review.review_store import Reader, ReviewStore, Study
-from medi_core.review.tasks import CANCER_TYPE, CENTER_PAIR, ORIGIN, TASKS, check_answer
+from medi_core.review.tasks import TASKS, check_answer, is_right, truth_of
 
 READER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,39}")
 CODE_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
@@ -89,12 +89,15 @@ class ReviewService:
             place: among the reader's questions; by default the first one without an answer.
 
         Returns:
-            `done` where all are answered; else `place`, `item`, `task`, `images` and what else a page shows.
+            `done` where all are answered, with `reveal` once the study is closed; else `place`, `item`, `task`,
+            `images` and what else a page shows.
 
         Raises:
-            InvalidRequestError: no such study or reader, the wrong code, or the study is closed.
+            InvalidRequestError: no such study or reader, or the wrong code.
         """
         study, reader, steps = self._enter(who)
+        if study.closed_at is not None:
+            return {"done": True, "place": len(steps), "reveal": self._reveal(study, reader)}
         answers = self._store.answers(reader)
         if place is None:
             unanswered = (i for i, step in enumerate(steps) if (step.item.id, step.task) not in answers)
@@ -102,7 +105,7 @@ class ReviewService:
         if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place <= len(steps):
             raise InvalidRequestError(f"place = {place!r}: it must be from 0 to {len(steps)}")
         if place == len(steps):
-            return {"done": True, "place": place}
+            return {"done": True, "place": place, "reveal": None}
         step = steps[place]
         return {"done": False, "place": place, "display_px": study.design.display_px} | self._question(
             step, steps, answers.get((step.item.id, step.task))
@@ -136,8 +139,6 @@ class ReviewService:
         expected = reader.code_hash if reader else _hash("")
         if not secrets.compare_digest(_hash(code), expected) or reader is None:
             raise InvalidRequestError("reader id and code do not belong together in this study: check both")
-        if study.closed_at is not None:
-            raise InvalidRequestError("this study is closed. Thank you for taking part")
         return study, reader, steps_of(self._store.items(study.id), study.design, reader.name)
 
     def _question(self, step: Step, steps: list[Step], answer: Any) -> dict[str, Any]:
@@ -159,14 +160,22 @@ class ReviewService:
             "images": ["data:image/png;base64," + base64.b64encode(png).decode() for png in images],
         }
 
+    def _reveal(self, study: Study, reader: Reader) -> str:
+        """How often the reader was right, in words."""
+        own = [row for row in self._store.revealed(study.id) if row["reader"] == reader.key]
+        judged = [is_right(row["task"], row["value"], row["facts"]) for row in own]
+        rights = [right for right in judged if right is not None]
+        if not rights:
+            return "The study is closed. Thank you for taking part."
+        return f"The study is closed. You were right in {sum(rights)} of {len(rights)} questions that have an answer."
+
     def _feedback(self, step: Step, value: Any) -> str:
         facts = self._store.practice_facts(step.item.id)
-        truth = {ORIGIN: facts["origin"], CANCER_TYPE: facts["cancer_type"], CENTER_PAIR: facts.get("side")}
-        if step.task not in truth:
+        right = is_right(step.task, value, facts)
+        if right is None:
             return f"There is no right or wrong here. This tile is {facts['origin']}."
-        right, given = truth[step.task], value["choice"] if step.task == ORIGIN else value
-        shown = right.replace("_", " ")
-        return f"Right: {shown}." if given == right else f"Not quite: it is {shown}."
+        truth = str(truth_of(step.task, facts)).replace("_", " ")
+        return f"Right: {truth}." if right else f"Not quite: it is {truth}."
 
 
 def _reader_name(name: Any) -> str:

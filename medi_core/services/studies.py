@@ -19,7 +19,7 @@ from medi_core.review.review_store import ReviewStore, Study, now
 from medi_core.review.study import StudyDesign
 from medi_core.review.tasks import CANCER_TYPE, CENTER_PAIR, MORPHOLOGY, TASKS, Prompt
 from medi_core.services.attached_tiles import AttachedTiles
-from medi_core.services.generation import GenerationRequest, GenerationService
+from medi_core.services.generation import GenerationProgress, GenerationRequest, GenerationService
 from medi_core.services.study_plan import PlannedItem, PlannedTile, plan_study
 
 NO_REAL_TILES = "needs real tiles: start the app with --tiles manifest.csv"
@@ -93,10 +93,12 @@ class StudyService:
         for (cancer_type, center), planned in of_cell.items():
             record = MetadataRecord(cancer_type=cancer_type, center=center)
             request = GenerationRequest(record, tuple(tile.seed for tile in planned))
-            done = len(rendered)
-            made = self._generation.generate(
-                request, lambda p, done=done, num=len(planned): on_progress(done + num * p.done // p.total, len(wanted))
-            )
+            before, num = len(rendered), len(planned)
+
+            def report(progress: GenerationProgress, before: int = before, num: int = num) -> None:
+                on_progress(before + num * progress.done // progress.total, len(wanted))
+
+            made = self._generation.generate(request, report)
             for tile, synthetic in zip(planned, made, strict=True):
                 facts = {"case": f"seed {tile.seed}", "tile": synthetic.id, "provenance": synthetic.provenance()}
                 rendered[tile] = synthetic.image, self._facts(tile) | facts

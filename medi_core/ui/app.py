@@ -10,6 +10,7 @@ from medi_core.ui.compare_tab import build_compare_tab
 from medi_core.ui.embedding_tab import build_embedding_tab
 from medi_core.ui.generate_tab import build_generate_tab
 from medi_core.ui.rerender_tab import build_rerender_tab
+from medi_core.ui.review_tab import build_review_tab
 from medi_core.ui.shared import Shared
 
 TITLE = "MeDi Explorer"
@@ -19,6 +20,7 @@ TABS = {
     "compare": ("Compare", build_compare_tab),
     "rerender": ("Re-render", build_rerender_tab),
     "map": ("Map", build_embedding_tab),
+    "review": ("Review", build_review_tab),
     "about": ("About", build_about_tab),
 }
 CACHE_SECONDS = 3600
