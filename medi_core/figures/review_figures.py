@@ -18,7 +18,7 @@ DASHES = {"real": "", "synthetic": "/"}
 
 
 def realism_figure(counts: Mapping[str, Sequence[int]]) -> go.Figure:
-    """Share of answers 1 to 5, real beside synthetic.
+    """Share of answers 1 to 5, real beside synthetic; an origin without answers is left out.
 
     Args:
         counts: origin → how many answers of each step.
@@ -26,13 +26,14 @@ def realism_figure(counts: Mapping[str, Sequence[int]]) -> go.Figure:
     bars = [
         go.Bar(
             x=list(range(1, len(steps) + 1)),
-            y=[n / max(sum(steps), 1) for n in steps],
+            y=[n / sum(steps) for n in steps],
             name=f"{origin} ({sum(steps):,} answers)",
             marker={"color": COLOURS[origin], "pattern": {"shape": DASHES[origin]}},
             customdata=list(steps),
             hovertemplate="%{customdata} answers<extra></extra>",
         )
         for origin, steps in counts.items()
+        if sum(steps)
     ]
     figure = go.Figure(bars, _layout("Realism: 1 = not at all, 5 = as real"))
     return figure.update_yaxes(tickformat=".0%", title="share of answers").update_xaxes(dtick=1)

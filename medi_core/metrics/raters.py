@@ -13,6 +13,7 @@ from scipy.stats import norm
 
 from medi_core.errors import InvalidRequestError
 from medi_core.metrics.crossed_bootstrap import crossed_bootstrap, crossed_proportion, sums_of
+from medi_core.metrics.intervals import NO_INTERVAL
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,9 @@ def proportion(hits: np.ndarray, readers: Sequence[object], cases: Sequence[obje
 
 
 def mean(values: np.ndarray, readers: Sequence[object], cases: Sequence[object], seed: int = 0) -> Estimate:
-    """The mean of answers that are numbers."""
+    """The mean of answers that are numbers; no interval where all are alike, for resampling sees no spread then."""
+    if len(values) and np.ptp(values) == 0:
+        return Estimate(float(values[0]), *NO_INTERVAL, *_counts(readers, cases))
     return _estimate(values, readers, cases, lambda sums: sums[:, 0] / sums[:, -1], seed)
 
 
@@ -161,13 +164,13 @@ def _over_cases(cases: np.ndarray, statistic, num: int, seed: int) -> tuple[floa
     """Percentile interval of a function of row numbers when cases are drawn anew."""
     codes, names = pd.factorize(cases)
     if len(names) < 2:
-        return float("nan"), float("nan")
+        return NO_INTERVAL
     rows_of = [np.flatnonzero(codes == code) for code in range(len(names))]
     rng = np.random.default_rng(seed)
     draws = rng.integers(len(names), size=(num, len(names)))
     results = np.array([statistic(np.concatenate([rows_of[code] for code in draw])) for draw in draws])
     if np.isnan(results).all():
-        return float("nan"), float("nan")
+        return NO_INTERVAL
     low, high = np.nanquantile(results, [0.025, 0.975])
     return float(low), float(high)
 

@@ -17,10 +17,8 @@ from medi_core.review.review_store import Reader, ReviewStore, Study
 from medi_core.review.tasks import TASKS, check_answer, is_right, truth_of
 
 READER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,39}")
-CODE_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
-"""Without those that look alike."""
-CODE_LENGTH = 10
-"""50 bits."""
+CODE = re.compile(r"[A-HJ-NP-Z2-9]{10}")
+"""50 bits, without letters that look alike."""
 MAX_YEARS = 80
 SPECIALITIES = (
     "pathologist, board certified",
@@ -65,22 +63,28 @@ class ReviewService:
             "specialities": list(SPECIALITIES),
         }
 
-    def join(self, study_id: str, name: str, years: float, speciality: str) -> str:
-        """Enter a study; returns the code that resumes it, which nobody can look up later.
+    def join(self, who: Credentials, years: float, speciality: str) -> None:
+        """Enter a study. Joining again with the same code changes nothing: the first acknowledgement may be lost.
+
+        Args:
+            who: with a code that the page drew at random. It resumes the study, and nobody can look it up later.
 
         Raises:
             InvalidRequestError: the study is closed, the id is taken, or a field is not filled in.
         """
-        name = _reader_name(name)
+        name, study_id = _reader_name(who.reader), _text(who.study)
+        if not CODE.fullmatch(_text(who.code)):
+            raise InvalidRequestError("the code is not one that this page makes: reload the page")
+        known = self._store.reader(study_id, name)
+        if known is not None and secrets.compare_digest(_hash(who.code), known.code_hash):
+            return
         if self._store.study(study_id).closed_at is not None:
             raise InvalidRequestError("this study is closed: it takes no more readers")
         if isinstance(years, bool) or not isinstance(years, int | float) or not 0 <= years <= MAX_YEARS:
             raise InvalidRequestError(f"years of experience = {years!r}: give a number from 0 to {MAX_YEARS}")
         if speciality not in SPECIALITIES:
             raise InvalidRequestError(f"speciality: choose one of {', '.join(SPECIALITIES)}")
-        code = "".join(secrets.choice(CODE_LETTERS) for _ in range(CODE_LENGTH))
-        self._store.add_reader(study_id, Reader(neutral_id(), name, _hash(code), float(years), speciality))
-        return code
+        self._store.add_reader(study_id, Reader(neutral_id(), name, _hash(who.code), float(years), speciality))
 
     def step(self, who: Credentials, place: int | None = None) -> dict[str, Any]:
         """A question with its pixels, as plain JSON.

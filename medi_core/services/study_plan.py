@@ -153,7 +153,7 @@ def _draw(
     drawn, total, given = [], 0, 0
     for cell, size in zip(used, sizes, strict=True):
         total += size
-        num_real = round(total * share_real) - given
+        num_real = int(total * share_real + 0.5) - given  # not round(): it takes halves to even numbers
         given += num_real
         drawn += [PlannedTile(cell, pool.take(cell), next(seeds)) for _ in range(num_real)]
         drawn += [PlannedTile(cell, None, next(seeds)) for _ in range(size - num_real)]
@@ -184,7 +184,7 @@ def _pairs(
     items, given = [], 0
     for k in range(num):
         cancer_type = types[k % len(types)]
-        is_real = round((k + 1) * share_real) > given
+        is_real = int((k + 1) * share_real + 0.5) > given
         given += is_real
         seed = next(seeds)
         chosen = rng.sample(centers[cancer_type], 2)

@@ -156,7 +156,7 @@ def _build_studies(service: StudyService, is_admin: gr.State) -> gr.Dropdown:
         if not is_sure:
             raise InvalidRequestError("closing cannot be undone: tick the box beside the button first")
         service.close(_chosen(study_id))
-        return False, on_choice(admin, study_id)
+        return False, on_choice(admin, study_id), _study_choices(service, study_id)
 
     @reported
     def on_results(admin: bool, study_id: str | None):
@@ -180,7 +180,7 @@ def _build_studies(service: StudyService, is_admin: gr.State) -> gr.Dropdown:
     quiet = PRIVATE | {"show_progress": "hidden"}
     chosen.change(on_choice, [is_admin, chosen], state, **quiet)
     refresh.click(on_choice, [is_admin, chosen], state, **quiet)
-    close.click(on_close, [is_admin, sure, chosen], [sure, state], **PRIVATE)
+    close.click(on_close, [is_admin, sure, chosen], [sure, state, chosen], **PRIVATE)
     results.click(on_results, [is_admin, chosen], [numbers, drawn, realism, subgroups, heat, as_zip], **PRIVATE)
     backup.click(on_backup, is_admin, as_backup, **PRIVATE)
     return chosen

@@ -59,6 +59,11 @@ const remember = () => { try { localStorage.setItem(key(), JSON.stringify(who));
 const forget = () => { try { localStorage.removeItem(key()); } catch { /* private window */ } who = null; };
 const remembered = () => { try { return JSON.parse(localStorage.getItem(key())); } catch { return null; } };
 
+const newCode = () => {
+    const letters = 'ABCDEFGHJKLMNPQRSTUVWXYZ23456789';  // 32, without those that look alike
+    return [...crypto.getRandomValues(new Uint8Array(10))].map(byte => letters[byte % 32]).join('');
+};
+
 const start = async () => {
     study = new URLSearchParams(location.search).get('study');
     if (!study) return askForStudy();
@@ -84,12 +89,12 @@ const welcome = () => {
     const years = make('input', {type: 'number', inputmode: 'numeric', min: 0, max: 80});
     const speciality = make('select', {}, ...['', ...about.specialities].map(
         text => make('option', {value: text}, text || 'choose …')));
+    const mine = newCode();  // drawn once: joining again after a lost answer is the same joining
     const join = async () => {
-        who = {reader: reader.value.trim(), code: ''};
+        who = {reader: reader.value.trim(), code: mine};
         const answer = await call('review_join', {
             years: years.value === '' ? null : Number(years.value), speciality: speciality.value});
         if (!answer) return;
-        who.code = answer.code;
         remember();
         showCode();
     };

@@ -35,8 +35,8 @@ def build_reader(service: ReviewService) -> gr.HTML:
 
     @_spoken
     def review_join(given: dict) -> dict:
-        words = (_text(given, name) for name in ("study", "reader"))
-        return {"code": service.join(*words, given.get("years"), _text(given, "speciality"))}
+        service.join(_credentials(given), given.get("years"), _text(given, "speciality"))
+        return {}
 
     @_spoken
     def review_step(given: dict) -> dict:
