@@ -48,23 +48,27 @@ class RunningReview:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"
+        self._log = folder.parent / "app.log"
         self._environment = os.environ | {"MEDI_DATA_DIR": str(folder), "MEDI_CHECKPOINT": str(checkpoint)}
         self._environment |= {"MEDI_DEVICE": "cpu", "PYTHONPATH": str(ROOT)} | environment
 
     def start(self) -> None:
-        command = [sys.executable, "app.py", "--port", str(self.port)]
-        self._process = subprocess.Popen(
-            command, cwd=ROOT, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + START_SECONDS
+        """As a supervisor does: again, if it ends before it serves (Gradio gives up where a busy machine is slow)."""
+        deadline, self._process = time.monotonic() + START_SECONDS, self._open()
         while time.monotonic() < deadline:
-            assert self._process.poll() is None, f"the app ended with {self._process.returncode}"
+            if self._process.poll() is not None:
+                self._process = self._open()
             try:
                 with urllib.request.urlopen(self.url, timeout=5):
                     return
             except OSError:
                 time.sleep(0.2)
-        raise AssertionError(f"no answer within {START_SECONDS} s")
+        raise AssertionError(f"no answer within {START_SECONDS} s: {self._log.read_text()[-2000:]}")
+
+    def _open(self) -> subprocess.Popen:
+        command = [sys.executable, "app.py", "--port", str(self.port)]
+        with self._log.open("ab") as log:
+            return subprocess.Popen(command, cwd=ROOT, env=self._environment, stdout=log, stderr=log)
 
     def kill(self) -> None:
         """kill -9"""

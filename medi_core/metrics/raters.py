@@ -84,31 +84,44 @@ def roc_auc(
     return _estimate(values, readers, cases, _auc_of_sums, seed)
 
 
-def cohen_kappa(
-    first: Sequence[object], second: Sequence[object], labels: Sequence[object], quadratic: bool = False
-) -> float:
-    """Agreement of two ratings of the same tiles beyond chance; 1 = perfect, 0 = chance. NaN where undefined.
+def cohen_kappa(pairs: pd.DataFrame, labels: Sequence[object], quadratic: bool = False, seed: int = 0) -> Estimate:
+    """Agreement of two ratings of the same tiles beyond chance; 1 = perfect, 0 = chance. NaN where all are alike.
+
+    The interval draws cases anew: it speaks of these readers.
 
     Args:
-        first, second: `(N,)`.
+        pairs: a row a tile rated twice: `first`, `second`, `reader`, `case`.
         labels: all that can be given; in order, for quadratic weights.
         quadratic: a disagreement weighs by the square of its distance (for scales).
+        seed: of the bootstrap.
 
     Source: Cohen 1960; Cohen 1968 for the weights.
     """
-    from sklearn.metrics import cohen_kappa_score
+    num, counts = len(labels), _counts(pairs["reader"], pairs["case"])
+    if pairs.empty:
+        return Estimate(np.nan, *NO_INTERVAL, *counts)
+    place = {label: i for i, label in enumerate(labels)}
+    cells = pairs["first"].map(place).to_numpy() * num + pairs["second"].map(place).to_numpy()
+    distance = np.subtract.outer(np.arange(num), np.arange(num))
+    cost = distance**2 if quadratic else distance != 0
 
-    if len(first) == 0 or (len({*first, *second}) < 2):  # all alike: there is no chance to be above of
-        return float("nan")
-    weights = "quadratic" if quadratic else None
-    return float(cohen_kappa_score(list(first), list(second), labels=list(labels), weights=weights))
+    def statistic(sums: np.ndarray) -> np.ndarray:
+        table = (sums[:, :-1] / sums[:, -1:]).reshape(-1, num, num)
+        by_chance = table.sum(axis=2)[:, :, None] * table.sum(axis=1)[:, None, :]
+        return 1 - (cost * table).sum(axis=(1, 2)) / (cost * by_chance).sum(axis=(1, 2))
+
+    return _over_cases(np.eye(num * num)[cells], pairs["case"], statistic, counts, seed)
 
 
-def fleiss_kappa(counts: np.ndarray) -> float:
-    """Agreement of several readers beyond chance; NaN where undefined.
+def fleiss_kappa(counts: np.ndarray, cases: Sequence[object] | None = None, seed: int = 0) -> Estimate:
+    """Agreement of several readers beyond chance; NaN where all are alike, or there are fewer than 2 readers.
+
+    The interval draws cases anew: it speaks of these readers.
 
     Args:
-        counts: `(tiles, labels)`: how many readers gave each label; every row has the same sum, at least 2.
+        counts: `(tiles, labels)`: how many readers gave each label; every row has the same sum.
+        cases: `(tiles,)`; by default each tile is one.
+        seed: of the bootstrap.
 
     Raises:
         InvalidRequestError: rows of different sums.
@@ -116,63 +129,29 @@ def fleiss_kappa(counts: np.ndarray) -> float:
     Source: Fleiss 1971, "Measuring nominal scale agreement among many raters".
     """
     counts = np.asarray(counts, dtype=np.float64)
-    if len(counts) == 0:
-        return float("nan")
-    num_readers = counts.sum(axis=1)
-    if len(set(num_readers)) > 1 or num_readers[0] < 2:
-        raise InvalidRequestError(f"Fleiss' kappa needs one number of readers a tile, at least 2; given {num_readers}")
-    n = num_readers[0]
+    sizes = set(counts.sum(axis=1))
+    if len(sizes) > 1:
+        raise InvalidRequestError(f"Fleiss' kappa needs one number of readers a tile, given {sorted(sizes)}")
+    n = int(max(sizes, default=0))
+    cases = range(len(counts)) if cases is None else cases
+    facts = (len(counts) * n, n, len(set(cases)))
+    if n < 2:
+        return Estimate(np.nan, *NO_INTERVAL, *facts)
     observed = ((counts**2).sum(axis=1) - n) / (n * (n - 1))
-    by_chance = ((counts.sum(axis=0) / counts.sum()) ** 2).sum()
-    return float((observed.mean() - by_chance) / (1 - by_chance)) if by_chance < 1 else float("nan")
+
+    def statistic(sums: np.ndarray) -> np.ndarray:
+        by_chance = ((sums[:, 1:-1] / (n * sums[:, -1:])) ** 2).sum(axis=1)
+        return (sums[:, 0] / sums[:, -1] - by_chance) / (1 - by_chance)
+
+    return _over_cases(np.column_stack([observed, counts]), cases, statistic, facts, seed)
 
 
-def fleiss_kappa_estimate(
-    ratings: pd.DataFrame, labels: Sequence[object], cases: Sequence[object], num: int = 1000, seed: int = 0
+def _over_cases(
+    values: np.ndarray, cases: Sequence[object], statistic, counts: tuple[int, int, int], seed: int
 ) -> Estimate:
-    """`fleiss_kappa` with the interval over cases: it speaks of these readers.
-
-    Args:
-        ratings: a row a tile, a column a reader, no cell empty.
-        labels: all that can be given.
-        cases: `(tiles,)`.
-    """
-    counts = np.stack([(ratings == label).sum(axis=1) for label in labels], axis=1)
-    interval = _over_cases(np.asarray(cases, object), lambda rows: fleiss_kappa(counts[rows]), num, seed)
-    return Estimate(fleiss_kappa(counts), *interval, ratings.size, ratings.shape[1], len(set(cases)))
-
-
-def cohen_kappa_estimate(
-    pairs: pd.DataFrame, labels: Sequence[object], quadratic: bool = False, num: int = 500, seed: int = 0
-) -> Estimate:
-    """`cohen_kappa` of all pairs together, with the interval over cases.
-
-    Args:
-        pairs: columns `first`, `second`, `reader`, `case`.
-    """
-    first, second = pairs["first"].to_numpy(object), pairs["second"].to_numpy(object)
-
-    def kappa(rows: np.ndarray) -> float:
-        return cohen_kappa(first[rows], second[rows], labels, quadratic)
-
-    interval = _over_cases(pairs["case"].to_numpy(object), kappa, num, seed)
-    counts = _counts(pairs["reader"], pairs["case"])
-    return Estimate(kappa(np.arange(len(pairs))), *interval, *counts)
-
-
-def _over_cases(cases: np.ndarray, statistic, num: int, seed: int) -> tuple[float, float]:
-    """Percentile interval of a function of row numbers when cases are drawn anew."""
-    codes, names = pd.factorize(cases)
-    if len(names) < 2:
-        return NO_INTERVAL
-    rows_of = [np.flatnonzero(codes == code) for code in range(len(names))]
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(len(names), size=(num, len(names)))
-    results = np.array([statistic(np.concatenate([rows_of[code] for code in draw])) for draw in draws])
-    if np.isnan(results).all():
-        return NO_INTERVAL
-    low, high = np.nanquantile(results, [0.025, 0.975])
-    return float(low), float(high)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = float(statistic(sums_of(values))[0])
+    return Estimate(value, *crossed_bootstrap(values, ["all"] * len(values), cases, statistic, seed=seed), *counts)
 
 
 def _estimate(values: np.ndarray, readers: Sequence[object], cases: Sequence[object], statistic, seed: int) -> Estimate:

@@ -17,9 +17,9 @@ import pandas as pd
 from medi_core.metrics.crossed_bootstrap import crossed_bootstrap
 from medi_core.metrics.raters import (
     Estimate,
-    cohen_kappa_estimate,
+    cohen_kappa,
     d_prime,
-    fleiss_kappa_estimate,
+    fleiss_kappa,
     mean,
     proportion,
     roc_auc,
@@ -152,9 +152,8 @@ PARTS = {
 def _fooled(part: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     """The tiles that most readers, and that no reader, took for the other kind."""
     facts = ["tile", "item", "origin", "cancer_type", "center", "support"]
-    table = part.groupby(facts, as_index=False, dropna=False).agg(
-        n=("right", "size"), wrong=("right", lambda r: (~r).sum())
-    )
+    judged = part.assign(is_wrong=~part["right"].astype(bool)).groupby(facts, as_index=False, dropna=False)
+    table = judged.agg(n=("is_wrong", "size"), wrong=("is_wrong", "sum"))
     table["share_wrong"] = table["wrong"] / table["n"]
     most = table[table["wrong"] > 0].sort_values(["share_wrong", "n", "tile"], ascending=[False, False, True])
     nobody = table[table["wrong"] == 0].sort_values(["n", "tile"], ascending=[False, True])
@@ -181,10 +180,10 @@ def _agreement(answers: pd.DataFrame, design: StudyDesign) -> list[dict[str, Any
         labels = {ORIGIN: KINDS, REALISM: SCALE}.get(task, part["options"].iloc[0])
         is_scale = task == REALISM
         between = _between(part[part["block"] != REPEATS], labels, is_scale)
-        name = "mean quadratic Cohen κ of pairs" if is_scale else "Fleiss κ"
+        name = "quadratic Cohen κ, all pairs of readers together" if is_scale else "Fleiss κ"
         rows.append({"task": task, "of": "between readers", "statistic": name, **_plain(between)})
         if design.num_repeats:
-            within = cohen_kappa_estimate(_first_and_second(part), labels, is_scale)
+            within = cohen_kappa(_first_and_second(part), labels, is_scale)
             name = "quadratic Cohen κ" if is_scale else "Cohen κ"
             rows.append({"task": task, "of": "within readers", "statistic": name, **_plain(within)})
     return rows
@@ -196,12 +195,12 @@ def _between(part: pd.DataFrame, labels: Sequence[object], is_scale: bool) -> Es
     if wide.shape[1] < 2 or wide.empty:
         return Estimate(*[math.nan] * 3, wide.size, wide.shape[1], cases.nunique())
     if not is_scale:
-        return fleiss_kappa_estimate(wide, labels, cases)
+        return fleiss_kappa(np.stack([(wide == label).sum(axis=1) for label in labels], axis=1), cases)
     sides = [
         pd.DataFrame({"first": wide[a], "second": wide[b], "reader": f"{a} {b}", "case": cases})
         for a, b in combinations(wide.columns, 2)
     ]
-    pooled = cohen_kappa_estimate(pd.concat(sides), labels, quadratic=True)
+    pooled = cohen_kappa(pd.concat(sides), labels, quadratic=True)
     return Estimate(pooled.value, pooled.ci_low, pooled.ci_high, wide.size, wide.shape[1], pooled.num_cases)
 
 

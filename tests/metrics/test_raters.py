@@ -11,10 +11,8 @@ from medi_core.metrics.crossed_bootstrap import crossed_bootstrap, crossed_propo
 from medi_core.metrics.intervals import wilson_interval
 from medi_core.metrics.raters import (
     cohen_kappa,
-    cohen_kappa_estimate,
     d_prime,
     fleiss_kappa,
-    fleiss_kappa_estimate,
     mean,
     proportion,
     roc_auc,
@@ -55,15 +53,16 @@ def test_cohens_kappa_is_sklearns(quadratic):
     first = RNG.integers(1, 6, 60)
     second = np.where(RNG.random(60) < 0.6, first, RNG.integers(1, 6, 60))
     expected = cohen_kappa_score(first, second, weights="quadratic" if quadratic else None)
-    assert cohen_kappa(first, second, range(1, 6), quadratic) == pytest.approx(expected)
-    pairs = pd.DataFrame({"first": first, "second": second, "reader": "a", "case": range(60)})
-    estimate = cohen_kappa_estimate(pairs, range(1, 6), quadratic, num=100)
+    estimate = cohen_kappa(pairs(first, second), range(1, 6), quadratic)
+    assert estimate.value == pytest.approx(expected)
     assert estimate.ci_low < expected < estimate.ci_high
 
 
 def test_kappa_of_one_label_alone_is_undefined():
-    assert np.isnan(cohen_kappa([1, 1], [1, 1], (1, 2)))
-    assert np.isnan(fleiss_kappa(np.array([[3, 0], [3, 0]])))
+    assert np.isnan(cohen_kappa(pairs([1, 1], [1, 1]), (1, 2)).value)
+    assert np.isnan(cohen_kappa(pairs([], []), (1, 2)).value)
+    assert np.isnan(fleiss_kappa(np.array([[3, 0], [3, 0]])).value)
+    assert np.isnan(fleiss_kappa(np.array([[1, 0], [0, 1]])).value)
 
 
 def test_fleiss_kappa_of_his_own_example():
@@ -71,18 +70,19 @@ def test_fleiss_kappa_of_his_own_example():
         *([0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1]),
         *([7, 7, 0, 0, 0], [3, 2, 6, 3, 0], [2, 5, 3, 2, 2], [6, 5, 2, 1, 0], [0, 2, 2, 3, 7]),
     ]
-    assert fleiss_kappa(np.array(table)) == pytest.approx(0.210, abs=5e-4)
+    estimate = fleiss_kappa(np.array(table))
+    assert estimate.value == pytest.approx(0.210, abs=5e-4)
+    assert (estimate.n, estimate.num_readers, estimate.num_cases) == (140, 14, 10)
     with pytest.raises(InvalidRequestError, match="one number of readers"):
         fleiss_kappa(np.array([[2, 0], [3, 0]]))
 
 
 def test_readers_who_agree_have_kappa_1_and_those_who_guess_about_0():
-    truth = RNG.choice(["x", "y"], 200)
-    same = pd.DataFrame(dict.fromkeys("abc", truth))
-    guess = pd.DataFrame({name: RNG.choice(["x", "y"], 200) for name in "abc"})
-    assert fleiss_kappa_estimate(same, ("x", "y"), range(200), num=50).value == pytest.approx(1)
-    estimate = fleiss_kappa_estimate(guess, ("x", "y"), range(200), num=200)
-    assert estimate.ci_low < 0 < estimate.ci_high
+    truth, guesses = RNG.integers(0, 2, 200), RNG.integers(0, 2, (200, 3))
+    same = fleiss_kappa(np.eye(2)[truth] * 3)
+    assert same.value == pytest.approx(1)
+    guess = fleiss_kappa(np.stack([(guesses == k).sum(axis=1) for k in (0, 1)], axis=1))
+    assert guess.ci_low < 0 < guess.ci_high
 
 
 def test_one_reader_with_one_answer_a_case_has_wilsons_interval():
@@ -121,3 +121,7 @@ def test_numbers_that_are_all_alike_have_no_interval_and_no_answer_has_no_value(
     assert nothing.n == 0
     assert np.isnan(nothing.value)
     assert np.isnan(proportion(np.array([]), [], []).value)
+
+
+def pairs(first, second) -> pd.DataFrame:
+    return pd.DataFrame({"first": first, "second": second, "reader": "a", "case": range(len(first))})

@@ -105,7 +105,7 @@ def _persist(reader: HttpReader, function: str, **given) -> dict:
         try:
             answer = reader.call(function, **given)
         except (OSError, HTTPException):
-            time.sleep(0.1)
+            time.sleep(1)
             continue
         assert "error" not in answer, answer
         return answer
