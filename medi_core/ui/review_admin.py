@@ -6,7 +6,6 @@ Every handler asks for the session's unlocked state, which lives on the server: 
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
@@ -14,20 +13,14 @@ import gradio as gr
 
 from medi_core.errors import InvalidRequestError
 from medi_core.figures.review_figures import heat_figure, realism_figure, subgroup_figure
-from medi_core.metadata.schema import display_name
-from medi_core.metadata.vocabulary import Vocabulary, count
-from medi_core.review.review_store import Study
-from medi_core.review.study import DISPLAY_PX, MAX_ITEMS, StudyDesign
-from medi_core.review.tasks import TASKS
-from medi_core.services.streaming import stream
 from medi_core.services.studies import StudyService
 from medi_core.services.study_answers import export_zip
 from medi_core.services.study_results import study_results
 from medi_core.storage import volatile_reason
-from medi_core.ui.handlers import progress_html, reported, write_download
+from medi_core.ui.handlers import reported, write_download
 from medi_core.ui.plot_view import build_plot
+from medi_core.ui.review_new_study import build_new_study, require_admin, study_choices
 from medi_core.ui.review_results import progress_table, results_html
-from medi_core.ui.runs import wire_run
 from medi_core.ui.shared import Shared
 
 SWITCHED_OFF = (
@@ -54,7 +47,7 @@ def build_review_admin(shared: Shared) -> None:
             text = f"Answers will be lost: {escape(reason)}. Set MEDI_DATA_DIR to a disk or a mounted volume."
             gr.HTML(f'<p role="alert"><b>{text}</b></p>', padding=False)
         chosen = _build_studies(service, is_admin)
-        _build_new(service, shared.services.checkpoint.vocabulary, is_admin, chosen)
+        build_new_study(service, shared.services.checkpoint.vocabulary, is_admin, chosen)
 
     @reported
     def on_unlock(given: str):
@@ -62,60 +55,10 @@ def build_review_admin(shared: Shared) -> None:
             time.sleep(WRONG_SECONDS)
             raise InvalidRequestError("this is not the passphrase that the app was started with")
         shown = gr.update(visible=True)
-        return True, shown, gr.update(visible=False), gr.update(visible=False), _study_choices(service)
+        return True, shown, gr.update(visible=False), gr.update(visible=False), study_choices(service)
 
     unlock_outputs = [is_admin, inside, passphrase, unlock, chosen]
     gr.on([unlock.click, passphrase.submit], on_unlock, passphrase, unlock_outputs, **PRIVATE)
-
-
-def _build_new(service: StudyService, vocabulary: Vocabulary, is_admin: gr.State, chosen: gr.Dropdown) -> None:
-    """The form of a new study."""
-    off = service.unavailable_tasks()
-    values = {
-        name: [(display_name(v), v) for v in vocabulary.values.get(name, ())] for name in ("cancer_type", "center")
-    }
-    with gr.Accordion("New study", open=False, elem_id="review-new"):
-        name = gr.Textbox(label="Name (readers see it)", max_length=80)
-        tasks = gr.CheckboxGroup([(t.label, n) for n, t in TASKS.items() if n not in off], label="Tasks")
-        if off:
-            gr.CheckboxGroup(
-                [(TASKS[n].label, n) for n in off],
-                label="Not available now",
-                info="; ".join(dict.fromkeys(off.values())),
-                interactive=False,
-                elem_id="review-off-tasks",
-            )
-        with gr.Row():
-            num_tiles = gr.Number(40, label="Tiles", precision=0, minimum=2, maximum=MAX_ITEMS)
-            has_real = service.has_real_tiles
-            share_real = gr.Slider(0, 1, 0.5 if has_real else 0, step=0.05, label="Share of real tiles", buttons=[])
-            share_real.interactive = has_real
-            repeats = gr.Number(0, label="Shown twice", precision=0, minimum=0)
-            pairs = gr.Number(10, label="Pairs (if asked)", precision=0, minimum=1)
-            practice = gr.Number(4, label="Practice tiles", precision=0, minimum=0, maximum=20)
-        types = gr.Dropdown(values["cancer_type"], multiselect=True, label="Cancer types (none: the best supported)")
-        centers = gr.Dropdown(values["center"], multiselect=True, label="Centers (none: those each type was seen with)")
-        with gr.Row():
-            seed = gr.Number(0, label="Seed", precision=0, minimum=0)
-            low, high = DISPLAY_PX
-            display = gr.Slider(low, high, value=384, step=32, label="Largest size on the screen, px", buttons=[])
-        with gr.Row():
-            create = gr.Button("Make the study", variant="primary", elem_id="review-create")
-            cancel = gr.Button("Cancel", interactive=False)
-        status = gr.HTML("", padding=False, elem_id="review-new-status")
-
-    @reported
-    def on_create(admin: bool, *given) -> Iterator:
-        _require(admin)
-        design = _design(*given)
-        yield progress_html(0, 1, "Drawing tiles"), gr.skip()
-        for report in stream(lambda emit: service.create(design, lambda *done: emit(done))):
-            if isinstance(report, tuple):
-                yield progress_html(*report, "Rendering tiles"), gr.skip()
-        yield _made_html(report), _study_choices(service, report.id)
-
-    form = [name, tasks, num_tiles, share_real, types, centers, repeats, pairs, practice, seed, display]
-    wire_run(create, cancel, status, on_create, [is_admin, *form], [status, chosen], shown=status)
 
 
 def _build_studies(service: StudyService, is_admin: gr.State) -> gr.Dropdown:
@@ -144,7 +87,7 @@ def _build_studies(service: StudyService, is_admin: gr.State) -> gr.Dropdown:
 
     @reported
     def on_choice(admin: bool, study_id: str | None):
-        _require(admin)
+        require_admin(admin)
         if not study_id:
             return ""
         study = service.store.study(study_id)
@@ -152,15 +95,15 @@ def _build_studies(service: StudyService, is_admin: gr.State) -> gr.Dropdown:
 
     @reported
     def on_close(admin: bool, is_sure: bool, study_id: str | None):
-        _require(admin)
+        require_admin(admin)
         if not is_sure:
             raise InvalidRequestError("closing cannot be undone: tick the box beside the button first")
         service.close(_chosen(study_id))
-        return False, on_choice(admin, study_id), _study_choices(service, study_id)
+        return False, on_choice(admin, study_id), study_choices(service, study_id)
 
     @reported
     def on_results(admin: bool, study_id: str | None):
-        _require(admin)
+        require_admin(admin)
         study = service.store.study(_chosen(study_id))
         rows = service.store.revealed(study.id)
         answer = study_results(study, rows)
@@ -170,7 +113,7 @@ def _build_studies(service: StudyService, is_admin: gr.State) -> gr.Dropdown:
 
     @reported
     def on_backup(admin: bool):
-        _require(admin)
+        require_admin(admin)
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "review.sqlite3"
             service.backup(copy)
@@ -197,46 +140,7 @@ def _figures(answer: dict) -> list[str]:
     ]
 
 
-def _design(name, tasks, num_tiles, share_real, types, centers, repeats, pairs, practice, seed, display) -> StudyDesign:
-    numbers = {"tiles": num_tiles, "repeats": repeats, "pairs": pairs, "practice tiles": practice, "seed": seed}
-    if empty := [label for label, value in numbers.items() if value is None]:
-        raise InvalidRequestError(f"{', '.join(empty)}: enter a whole number")
-    return StudyDesign(
-        name=name or "",
-        tasks=tuple(tasks or ()),
-        num_tiles=int(num_tiles),
-        share_real=float(share_real),
-        cancer_types=tuple(types or ()),
-        centers=tuple(centers or ()),
-        num_repeats=int(repeats),
-        num_pairs=int(pairs),
-        num_practice=int(practice),
-        seed=int(seed),
-        display_px=int(display),
-    )
-
-
-def _require(is_admin: bool) -> None:
-    if is_admin is not True:
-        raise InvalidRequestError("unlock the administration first: this session is not, or no longer, unlocked")
-
-
 def _chosen(study_id: str | None) -> str:
     if not study_id:
         raise InvalidRequestError("choose a study first")
     return study_id
-
-
-def _study_choices(service: StudyService, selected: str | None = None):
-    studies = service.studies()
-    choices = [(f"{s.design.name} ({'closed' if s.closed_at else 'open'}, {s.created_at[:10]})", s.id) for s in studies]
-    return gr.update(choices=choices, value=selected or (studies[0].id if studies else None))
-
-
-def _made_html(study: Study) -> str:
-    link = f"?tab=review&amp;study={escape(study.id)}"
-    tiles = count(study.design.num_tiles, "tile") if study.design.tile_tasks else count(study.design.num_pairs, "pair")
-    return (
-        f'<p>Made with {tiles}. Give readers this link: <a href="{link}" id="review-link">{link}</a>, '
-        f"or the study code <b>{escape(study.id)}</b>.</p>"
-    )

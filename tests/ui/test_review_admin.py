@@ -5,7 +5,8 @@ import pytest
 from medi_core.errors import InvalidRequestError
 from medi_core.review.review_store import ReviewStore
 from medi_core.services.study_results import study_results
-from medi_core.ui.review_admin import SWITCHED_OFF, _design, _require
+from medi_core.ui.review_admin import SWITCHED_OFF
+from medi_core.ui.review_new_study import design_of, require_admin
 from medi_core.ui.review_results import progress_table, results_html
 from tests.services.test_study_results import rows, study
 from tests.toy_review import PNG, add_toy_study
@@ -49,7 +50,7 @@ def test_all_events_of_the_tab_are_private(running_app):
 @pytest.mark.parametrize("given", [None, 0, 1, "yes", [True]])
 def test_nothing_but_true_counts_as_unlocked(given):
     with pytest.raises(InvalidRequestError, match="unlock"):
-        _require(given)
+        require_admin(given)
 
 
 def test_without_a_passphrase_administration_says_how_to_switch_it_on():
@@ -58,7 +59,7 @@ def test_without_a_passphrase_administration_says_how_to_switch_it_on():
 
 def test_an_empty_number_is_an_error_not_a_0():
     with pytest.raises(InvalidRequestError, match="tiles, seed: enter a whole number"):
-        _design("A", ["realism"], None, 0, [], [], 0, 10, 4, None, 384)
+        design_of("A", ["realism"], None, 0, [], [], 0, 10, 4, None, 384)
 
 
 def test_what_readers_and_admins_wrote_is_shown_as_text(tmp_path):
