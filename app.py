@@ -44,6 +44,12 @@ def main() -> int:
     app.queue(default_concurrency_limit=None)
     try:
         app.launch(server_name=flags.host, server_port=flags.port, **launch_options(services))
+    except ValueError:
+        # Gradio asks its own first page, once and for 3 s, and gives up; readers who wait for a server that was started
+        # anew keep it busy for longer. It serves all the same.
+        if not app.is_running:
+            raise
+        app.block_thread()
     except OSError as error:
         print(f"error: cannot serve on {flags.host}:{flags.port}: {error}; give another --port", file=sys.stderr)
         return 2

@@ -53,11 +53,9 @@ class RunningReview:
         self._environment |= {"MEDI_DEVICE": "cpu", "PYTHONPATH": str(ROOT)} | environment
 
     def start(self) -> None:
-        """As a supervisor does: again, if it ends before it serves (Gradio gives up where a busy machine is slow)."""
         deadline, self._process = time.monotonic() + START_SECONDS, self._open()
         while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                self._process = self._open()
+            assert self._process.poll() is None, f"the app ended: {self._log.read_text()[-2000:]}"
             try:
                 with urllib.request.urlopen(self.url, timeout=5):
                     return

@@ -1,11 +1,14 @@
 """Studies, readers and answers in one SQLite file: the only SQL of the project. Knows no pixels and no statistics.
 
 An answer is one transaction, and the method returns after the commit: WAL with `synchronous = FULL` has it on the disk
-by then. Every call opens a connection of its own, for handlers run in threads.
+by then. Every call opens a connection of its own, for handlers run in threads; one more stays open, because the last to
+close would fold the log into the file and delete it, at each call.
 """
 
 import json
 import sqlite3
+import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -52,6 +55,7 @@ class ReviewStore:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
+        self._lock, self._is_held = threading.Lock(), False
 
     def add_study(self, study: Study, items: Sequence[NewItem]) -> None:
         """A study with all its items, in one transaction."""
@@ -217,14 +221,8 @@ class ReviewStore:
     def _connection(self) -> Iterator[sqlite3.Connection]:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)) as db:
-                db.row_factory = sqlite3.Row
-                (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
-                if mode != "wal":
-                    raise sqlite3.OperationalError("its file system cannot hold a write-ahead log")
-                db.execute("PRAGMA synchronous = FULL")
-                db.execute("PRAGMA foreign_keys = ON")
-                migrate(db, self.path.name)
+            self._hold()
+            with closing(self._open()) as db:
                 yield db
         except sqlite3.IntegrityError:
             raise
@@ -232,6 +230,28 @@ class ReviewStore:
             raise StorageError(
                 f"{self.path} cannot be used: {error}; free space, or set MEDI_DATA_DIR to a folder on a local disk"
             ) from error
+
+    def _hold(self) -> None:
+        """Open the connection that stays, once; it is closed with this object."""
+        with self._lock:
+            if not self._is_held:
+                weakref.finalize(self, self._open().close)
+                self._is_held = True
+
+    def _open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            db.row_factory = sqlite3.Row
+            (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
+            if mode != "wal":
+                raise sqlite3.OperationalError("its file system cannot hold a write-ahead log")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA foreign_keys = ON")
+            migrate(db, self.path.name)
+        except BaseException:
+            db.close()
+            raise
+        return db
 
 
 def now() -> str:

@@ -99,7 +99,39 @@ class ReviewService:
         Raises:
             InvalidRequestError: no such study or reader, or the wrong code.
         """
+        return self._step(*self._enter(who), place)
+
+    def answer(self, who: Credentials, item_id: str, task: str, value: Any) -> dict[str, Any]:
+        """Store or correct an answer; when this returns it is on the disk.
+
+        Returns:
+            `stored` (place of the question), `feedback` (practice only, else `None`) and `next`, a step.
+
+        Raises:
+            InvalidRequestError: as `step`, or what was given is no answer to this question.
+            StorageError: it could not be stored.
+        """
         study, reader, steps = self._enter(who)
+        places = [i for i, step in enumerate(steps) if (step.item.id, step.task) == (item_id, task)]
+        if not places:
+            raise InvalidRequestError("this question is not part of the study: reload the page")
+        step = steps[places[0]]
+        check_answer(task, value, step.item.prompts.get(task, {}).get("options", ()))
+        self._store.put_answer(who.study, reader, item_id, task, value)
+        feedback = self._feedback(step, value) if step.item.block == PRACTICE else None
+        return {"stored": places[0], "feedback": feedback, "next": self._step(study, reader, steps, places[0] + 1)}
+
+    def _enter(self, who: Credentials) -> tuple[Study, Reader, list[Step]]:
+        """Study, reader and his questions, if the code is right."""
+        study = self._store.study(_text(who.study))
+        reader = self._store.reader(study.id, _text(who.reader).strip())
+        code = re.sub(r"[^A-Z0-9]", "", _text(who.code).upper())
+        expected = reader.code_hash if reader else _hash("")
+        if not secrets.compare_digest(_hash(code), expected) or reader is None:
+            raise InvalidRequestError("reader id and code do not belong together in this study: check both")
+        return study, reader, steps_of(self._store.items(study.id), study.design, reader.name)
+
+    def _step(self, study: Study, reader: Reader, steps: list[Step], place: int | None) -> dict[str, Any]:
         if study.closed_at is not None:
             return {"done": True, "place": len(steps), "reveal": self._reveal(study, reader)}
         answers = self._store.answers(reader)
@@ -114,36 +146,6 @@ class ReviewService:
         return {"done": False, "place": place, "display_px": study.design.display_px} | self._question(
             step, steps, answers.get((step.item.id, step.task))
         )
-
-    def answer(self, who: Credentials, item_id: str, task: str, value: Any) -> dict[str, Any]:
-        """Store or correct an answer; when this returns it is on the disk.
-
-        Returns:
-            `stored` (place of the question), `feedback` (practice only, else `None`) and `next`, a step.
-
-        Raises:
-            InvalidRequestError: as `step`, or what was given is no answer to this question.
-            StorageError: it could not be stored.
-        """
-        _, reader, steps = self._enter(who)
-        places = [i for i, step in enumerate(steps) if (step.item.id, step.task) == (item_id, task)]
-        if not places:
-            raise InvalidRequestError("this question is not part of the study: reload the page")
-        step = steps[places[0]]
-        check_answer(task, value, step.item.prompts.get(task, {}).get("options", ()))
-        self._store.put_answer(who.study, reader, item_id, task, value)
-        feedback = self._feedback(step, value) if step.item.block == PRACTICE else None
-        return {"stored": places[0], "feedback": feedback, "next": self.step(who, places[0] + 1)}
-
-    def _enter(self, who: Credentials) -> tuple[Study, Reader, list[Step]]:
-        """Study, reader and his questions, if the code is right."""
-        study = self._store.study(_text(who.study))
-        reader = self._store.reader(study.id, _text(who.reader).strip())
-        code = re.sub(r"[^A-Z0-9]", "", _text(who.code).upper())
-        expected = reader.code_hash if reader else _hash("")
-        if not secrets.compare_digest(_hash(code), expected) or reader is None:
-            raise InvalidRequestError("reader id and code do not belong together in this study: check both")
-        return study, reader, steps_of(self._store.items(study.id), study.design, reader.name)
 
     def _question(self, step: Step, steps: list[Step], answer: Any) -> dict[str, Any]:
         task, prompt = TASKS[step.task], step.item.prompts.get(step.task, {})

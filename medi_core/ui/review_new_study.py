@@ -102,7 +102,7 @@ def design_of(
         num_pairs=int(pairs),
         num_practice=int(practice),
         seed=int(seed),
-        display_px=int(px),
+        display_px=int(display),
     )
 
 

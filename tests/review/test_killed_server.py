@@ -124,7 +124,7 @@ def _num_acknowledged(readers: list[HttpReader]) -> int:
 
 
 def _wait_until(condition) -> None:
-    deadline = time.monotonic() + 600
+    deadline = time.monotonic() + 900
     while not condition():
         assert time.monotonic() < deadline, "the readers do not get on"
         time.sleep(0.02)
