@@ -298,7 +298,7 @@ def test_the_keyboard_alone_generates(page):
 def test_no_tab_is_wider_than_the_screen_and_the_text_is_readable(browser, url, width, scheme):
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = _open(context, f"{url}?__theme={scheme}")
-    for name in ("Generate", "Compare", "Re-render", "Map", "About"):
+    for name in ("Generate", "Compare", "Re-render", "Map", "Review", "About"):
         tab = page.get_by_role("tab", name=name)
         if not tab.first.is_visible():
             page.get_by_role("button", name="More tabs").or_(page.locator(".overflow-menu > button")).first.click()
