@@ -1,4 +1,7 @@
-"""Folders that are written wholly or not at all, and write errors a user understands. Knows no contents."""
+"""Folders that are written wholly or not at all, and write errors a user understands. Knows no contents.
+
+It can tell which folders do not outlive a restart.
+"""
 
 import os
 import shutil

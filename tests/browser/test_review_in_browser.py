@@ -117,9 +117,9 @@ def test_an_admin_makes_a_study_and_closes_one(browser, review, tmp_path):  # no
 
 
 def _real_tiles(folder: Path) -> Path:
-    """A manifest of six tiles from two centers."""
+    """A manifest of twelve tiles from two centers."""
     rows = []
-    for i in range(6):
+    for i in range(12):
         Image.fromarray(synthetic_tissue(128, i)).save(folder / f"{i}.png")
         cell = {"cancer_type": "Breast_invasive_carcinoma", "center": ("Lyon", "Paris")[i % 2]}
         rows.append({"path": f"{i}.png", "patient_id": f"P{i}", "split": "test"} | cell)
