@@ -68,7 +68,9 @@ def test_twenty_readers_lose_nothing_while_the_server_is_killed_at_random_moment
     readers = [HttpReader(app.url, study.id, f"reader-{i}", component) for i in range(READERS)]
     for reader in readers:
         reader.join()
-    threads = [threading.Thread(target=_read_all, args=(reader, random.Random(reader.name))) for reader in readers]
+    threads = [
+        threading.Thread(target=_read_all, args=(reader, random.Random(reader.name)), daemon=True) for reader in readers
+    ]
     try:
         for thread in threads:
             thread.start()
