@@ -25,10 +25,18 @@ def main() -> int:
             import spaces  # noqa: F401  ZeroGPU patches CUDA: before torch is imported
         # heavy imports late: `--help` and a wrong flag answer at once
         from medi_core.bootstrap import build_services
+        from medi_core.storage import volatile_reason
         from medi_core.ui.app import build_app, launch_options
 
         given = {name: getattr(flags, name) for name in ("checkpoint", "device", "dtype", "encoder", "tiles")}
         services = build_services(Settings.from_environment(**given))
+        if reason := volatile_reason(services.settings.data_dir):
+            folder = services.settings.data_dir
+            print(
+                f"warning: answers of reviews in {folder} will be lost: {reason}; "
+                "set MEDI_DATA_DIR to a folder on a disk or a mounted volume",
+                file=sys.stderr,
+            )
     except MediError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -36,6 +44,12 @@ def main() -> int:
     app.queue(default_concurrency_limit=None)
     try:
         app.launch(server_name=flags.host, server_port=flags.port, **launch_options(services))
+    except ValueError:
+        # Gradio asks its own first page, once and for 3 s, and gives up; readers who wait for a server that was started
+        # anew keep it busy for longer. It serves all the same.
+        if not app.is_running:
+            raise
+        app.block_thread()
     except OSError as error:
         print(f"error: cannot serve on {flags.host}:{flags.port}: {error}; give another --port", file=sys.stderr)
         return 2

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from medi_core.checkpoints import Checkpoint, load_checkpoint
 from medi_core.device import choose_device, choose_dtype
+from medi_core.review.review_store import ReviewStore
 from medi_core.services.attached_tiles import AttachedTiles
 from medi_core.services.audit import AuditService
 from medi_core.services.classification import ClassificationService
@@ -16,6 +17,8 @@ from medi_core.services.experiment import ExperimentService
 from medi_core.services.fidelity import FidelityService
 from medi_core.services.generation import GenerationService
 from medi_core.services.reference import ReferenceService
+from medi_core.services.review import ReviewService
+from medi_core.services.studies import StudyService
 from medi_core.services.welcome import WelcomeService
 from medi_core.settings import Settings
 
@@ -40,6 +43,8 @@ class Services:
     classification: ClassificationService
     audit: AuditService
     experiment: ExperimentService
+    review: ReviewService
+    studies: StudyService
 
 
 def build_services(settings: Settings) -> Services:
@@ -68,6 +73,7 @@ def build_services(settings: Settings) -> Services:
     fidelity = FidelityService(reference, checkpoint.vocabulary)
     copies = CopyAuditService(generation, reference, attached)
     audit = AuditService(settings.assets_dir / "reference", settings.assets_dir / "predictions.parquet")
+    store = ReviewStore(settings.data_dir)
     return Services(
         settings,
         checkpoint,
@@ -81,4 +87,6 @@ def build_services(settings: Settings) -> Services:
         classification,
         audit,
         ExperimentService(reference),
+        ReviewService(store),
+        StudyService(store, generation, attached),
     )

@@ -19,6 +19,7 @@ from medi_core.commands.fidelity import add_fidelity_commands
 from medi_core.commands.generation import add_generation_commands
 from medi_core.commands.paper import add_paper_commands
 from medi_core.commands.reference import add_reference_commands
+from medi_core.commands.review import add_review_commands
 from medi_core.commands.training import add_training_commands
 from medi_core.errors import MediError
 
@@ -60,6 +61,7 @@ def _build_parser() -> argparse.ArgumentParser:
         add_evaluation_commands,
         add_experiment_commands,
         add_paper_commands,
+        add_review_commands,
         add_data_commands,
         add_training_commands,
         add_classifier_commands,

@@ -1,7 +1,7 @@
 """Where things are and what they run on. From flags and environment, nothing else."""
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +29,10 @@ class Settings:
     """Features of tiles that were encoded before."""
     classifier: str = "tile-classifier"
     """A name below `checkpoints_dir`, or a folder."""
+    data_dir: Path = Path.home() / ".local" / "share" / "medi-explorer"
+    """What must not be lost: the answers of reviews. On a Space, a mounted volume."""
+    admin_passphrase: str = field(default="", repr=False)
+    """Opens the administration of reviews in the app; without one it is off."""
 
     @property
     def classifier_dir(self) -> Path:

@@ -1,7 +1,11 @@
-"""Folders that are written wholly or not at all, and write errors a user understands. Knows no contents."""
+"""Folders that are written wholly or not at all, and write errors a user understands. Knows no contents.
+
+It can tell which folders do not outlive a restart.
+"""
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +15,8 @@ from safetensors import SafetensorError
 from medi_core.errors import StorageError
 
 TEMPORARY, PREVIOUS = ".tmp", ".old"
+VOLATILE = {"overlay", "aufs", "tmpfs", "ramfs"}
+"""File systems that do not outlive a restart."""
 
 
 @contextmanager
@@ -58,6 +64,25 @@ def present_folder(folder: Path) -> Path:
     """The folder, or what it was before if a process died between the two renames of `replaced_folder`."""
     previous = _beside(folder, PREVIOUS)
     return previous if previous.exists() and not folder.exists() else folder
+
+
+def volatile_reason(folder: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
+    """Why what is written to a folder would be lost at the next start, or `None` where nothing says so.
+
+    Args:
+        folder: need not exist.
+        mounts: the system's table of mounted file systems; where there is none (not Linux) only the place counts.
+    """
+    folder = folder.resolve()
+    if folder.is_relative_to(Path(tempfile.gettempdir()).resolve()):
+        return "it lies in the folder for temporary files"
+    try:
+        lines = [line.split() for line in mounts.read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        return None
+    found = [(len(place), kind) for _, place, kind, *_ in lines if folder.is_relative_to(place)]
+    kind = max(found, default=(0, ""))[1]
+    return f"it lies on {kind}, which goes with the container or the machine's memory" if kind in VOLATILE else None
 
 
 def _beside(folder: Path, suffix: str) -> Path:

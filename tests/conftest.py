@@ -71,7 +71,11 @@ def tiny_checkpoint(tmp_path: Path, tiny_pipeline: MediPipeline) -> Path:
 def tiny_services(tiny_checkpoint: Path, tmp_path: Path) -> Services:
     """All services around the tiny checkpoint, on the CPU in float32; assets are a folder of the test."""
     return build_services(
-        Settings("tiny", "cpu", "float32", tiny_checkpoint.parent, tmp_path / "assets", cache_dir=tmp_path / "cache")
+        Settings(
+            *("tiny", "cpu", "float32", tiny_checkpoint.parent, tmp_path / "assets"),
+            cache_dir=tmp_path / "cache",
+            data_dir=tmp_path / "data",
+        )
     )
 
 

@@ -19,13 +19,16 @@ LEAVES = {"errors", "metadata", "stain", "data", "models", "pipelines", "trainin
 BELOW_UI = LEAVES | {"checkpoints", "classifier_checkpoint", "device", "services", "settings", "storage"}
 MAY_IMPORT: dict[str, set[str]] = {
     # start-up
-    "app": {"bootstrap", "errors", "settings", "ui"},
+    "app": {"bootstrap", "errors", "settings", "storage", "ui"},
     "__main__": {"cli"},
     "cli": {"commands", "errors"},
     "commands": BELOW_UI | {"bootstrap", "figures"},
     "bootstrap": BELOW_UI,
     # widgets, and what they call
-    "ui": {"bootstrap", "checkpoints", "data", "errors", "figures", "metadata", "projection", "services", "storage"},
+    "ui": {
+        *("bootstrap", "checkpoints", "data", "errors", "figures", "metadata", "projection", "review", "services"),
+        "storage",
+    },
     "services": LEAVES | {"checkpoints", "classifier_checkpoint", "device", "storage"},
     # areas
     "checkpoints": {"checkpoint_checks", "errors", "metadata", "models", "pipelines", "storage"},

@@ -74,6 +74,13 @@ def encode_image(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def encode_blind(image: np.ndarray) -> bytes:
+    """A PNG without text and without compression: its length is a function of height and width alone."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", compress_level=0)
+    return buffer.getvalue()
+
+
 def provenance_json(provenance: Mapping[str, Any]) -> str:
     """What a table keeps of it, in one cell."""
     return json.dumps(provenance, ensure_ascii=False, sort_keys=True)

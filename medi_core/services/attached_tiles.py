@@ -68,6 +68,10 @@ class AttachedTiles:
         places = (_place(tile["image"], tile) for _, tile in tiles[["image", "x", "y"]].iterrows())
         return sum(place in self._rows for place in places)
 
+    def rows(self) -> pd.DataFrame:
+        """What was attached, as rows of a manifest."""
+        return pd.DataFrame([row for found in self._rows.values() for row in found]).reset_index(drop=True)
+
     def image(self, tile: pd.Series) -> np.ndarray | None:
         """Pixels of a real tile, uint8 `(H, W, 3)`; `None` if they are not attached, or others than they were.
 

@@ -11,6 +11,7 @@ from medi_core.ui.embedding_tab import build_embedding_tab
 from medi_core.ui.fidelity_tab import build_fidelity_tab
 from medi_core.ui.generate_tab import build_generate_tab
 from medi_core.ui.rerender_tab import build_rerender_tab
+from medi_core.ui.review_tab import build_review_tab
 from medi_core.ui.shared import SessionTiles, Shared
 from medi_core.ui.subgroup_tab import build_subgroup_tab
 
@@ -23,6 +24,7 @@ TABS = {
     "map": ("Map", build_embedding_tab),
     "fidelity": ("Fidelity", build_fidelity_tab),
     "subgroups": ("Subgroup accuracy", build_subgroup_tab),
+    "review": ("Review", build_review_tab),
     "about": ("About", build_about_tab),
 }
 CACHE_SECONDS = 3600

@@ -43,7 +43,9 @@ def running_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp
     (assets / "style.css").write_text("")
     save_checkpoint(build_tiny_pipeline(vocabulary_of_all_kinds()), folder / "tiny", {})
     save_toy_classifier(folder / "tile-classifier")
-    settings = Settings("tiny", "cpu", "float32", folder, assets)
+    settings = Settings(
+        *("tiny", "cpu", "float32", folder, assets), data_dir=folder / "data", admin_passphrase="open sesame"
+    )
     services = build_services(settings)
     services.welcome.store()
     blocks = build_app(services)

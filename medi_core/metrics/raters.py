@@ -1,0 +1,181 @@
+"""How well readers tell two kinds of tile apart, and how far they agree. Knows answers as arrays, and no study.
+
+"Positive" is the kind to be detected. All statistics here are functions of sums over answers, so that
+`crossed_bootstrap` can compute a thousand of them at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from medi_core.errors import InvalidRequestError
+from medi_core.metrics.crossed_bootstrap import crossed_bootstrap, crossed_proportion, sums_of
+from medi_core.metrics.intervals import NO_INTERVAL
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with what it stands on."""
+
+    value: float
+    """NaN where there is nothing to compute it from."""
+    ci_low: float
+    ci_high: float
+    """Ends of the 95 % interval."""
+    n: int
+    """Answers."""
+    num_readers: int
+    num_cases: int
+    """Patients, or tiles that have none."""
+
+
+def proportion(hits: np.ndarray, readers: Sequence[object], cases: Sequence[object], seed: int = 0) -> Estimate:
+    """A share of answers, with the interval of `crossed_proportion`."""
+    value = float(np.mean(hits)) if len(hits) else float("nan")
+    return Estimate(value, *crossed_proportion(hits, readers, cases, seed), *_counts(readers, cases))
+
+
+def mean(values: np.ndarray, readers: Sequence[object], cases: Sequence[object], seed: int = 0) -> Estimate:
+    """The mean of answers that are numbers; no interval where all are alike, for resampling sees no spread then."""
+    if len(values) and np.ptp(values) == 0:
+        return Estimate(float(values[0]), *NO_INTERVAL, *_counts(readers, cases))
+    return _estimate(values, readers, cases, lambda sums: sums[:, 0] / sums[:, -1], seed)
+
+
+def d_prime(
+    is_positive: np.ndarray,
+    called_positive: np.ndarray,
+    readers: Sequence[object],
+    cases: Sequence[object],
+    seed: int = 0,
+) -> Estimate:
+    """Sensitivity index z(hit rate) − z(false alarm rate); 0 = chance. NaN where one kind is missing.
+
+    Half an answer is added to hits and false alarms and one to each kind, so that rates of 0 and 1 stay finite.
+
+    Args:
+        is_positive, called_positive: `(N,)`, 0 or 1.
+
+    Source: Green & Swets 1966; the correction: Hautus 1995, "Corrections for extreme proportions".
+    """
+    positive, called = np.asarray(is_positive, float), np.asarray(called_positive, float)
+    values = np.column_stack([positive * called, positive, (1 - positive) * called, 1 - positive])
+    return _estimate(values, readers, cases, _d_prime_of_sums, seed)
+
+
+def roc_auc(
+    is_positive: np.ndarray, scores: np.ndarray, readers: Sequence[object], cases: Sequence[object], seed: int = 0
+) -> Estimate:
+    """Area under the ROC curve of a graded answer, all readers together; ties count half. NaN where a kind is missing.
+
+    Args:
+        is_positive: `(N,)`, 0 or 1.
+        scores: `(N,)`, higher = more surely positive; few different values.
+
+    Source: Hanley & McNeil 1982: the probability that a positive scores above a negative one.
+    """
+    positive = np.asarray(is_positive, bool)
+    levels, places = np.unique(np.asarray(scores, float), return_inverse=True)
+    one_hot = np.eye(len(levels))[places]
+    values = np.hstack([one_hot * positive[:, None], one_hot * ~positive[:, None]])  # (N, 2 L): a histogram a kind
+    return _estimate(values, readers, cases, _auc_of_sums, seed)
+
+
+def cohen_kappa(pairs: pd.DataFrame, labels: Sequence[object], quadratic: bool = False, seed: int = 0) -> Estimate:
+    """Agreement of two ratings of the same tiles beyond chance; 1 = perfect, 0 = chance. NaN where all are alike.
+
+    The interval draws cases anew: it speaks of these readers.
+
+    Args:
+        pairs: a row a tile rated twice: `first`, `second`, `reader`, `case`.
+        labels: all that can be given; in order, for quadratic weights.
+        quadratic: a disagreement weighs by the square of its distance (for scales).
+        seed: of the bootstrap.
+
+    Source: Cohen 1960; Cohen 1968 for the weights.
+    """
+    num, counts = len(labels), _counts(pairs["reader"], pairs["case"])
+    if pairs.empty:
+        return Estimate(np.nan, *NO_INTERVAL, *counts)
+    place = {label: i for i, label in enumerate(labels)}
+    cells = pairs["first"].map(place).to_numpy() * num + pairs["second"].map(place).to_numpy()
+    distance = np.subtract.outer(np.arange(num), np.arange(num))
+    cost = distance**2 if quadratic else distance != 0
+
+    def statistic(sums: np.ndarray) -> np.ndarray:
+        table = (sums[:, :-1] / sums[:, -1:]).reshape(-1, num, num)
+        by_chance = table.sum(axis=2)[:, :, None] * table.sum(axis=1)[:, None, :]
+        return 1 - (cost * table).sum(axis=(1, 2)) / (cost * by_chance).sum(axis=(1, 2))
+
+    return _over_cases(np.eye(num * num)[cells], pairs["case"], statistic, counts, seed)
+
+
+def fleiss_kappa(counts: np.ndarray, cases: Sequence[object] | None = None, seed: int = 0) -> Estimate:
+    """Agreement of several readers beyond chance; NaN where all are alike, or there are fewer than 2 readers.
+
+    The interval draws cases anew: it speaks of these readers.
+
+    Args:
+        counts: `(tiles, labels)`: how many readers gave each label; every row has the same sum.
+        cases: `(tiles,)`; by default each tile is one.
+        seed: of the bootstrap.
+
+    Raises:
+        InvalidRequestError: rows of different sums.
+
+    Source: Fleiss 1971, "Measuring nominal scale agreement among many raters".
+    """
+    counts = np.asarray(counts, dtype=np.float64)
+    sizes = set(counts.sum(axis=1))
+    if len(sizes) > 1:
+        raise InvalidRequestError(f"Fleiss' kappa needs one number of readers a tile, given {sorted(sizes)}")
+    n = int(max(sizes, default=0))
+    cases = range(len(counts)) if cases is None else cases
+    facts = (len(counts) * n, n, len(set(cases)))
+    if n < 2:
+        return Estimate(np.nan, *NO_INTERVAL, *facts)
+    observed = ((counts**2).sum(axis=1) - n) / (n * (n - 1))
+
+    def statistic(sums: np.ndarray) -> np.ndarray:
+        by_chance = ((sums[:, 1:-1] / (n * sums[:, -1:])) ** 2).sum(axis=1)
+        return (sums[:, 0] / sums[:, -1] - by_chance) / (1 - by_chance)
+
+    return _over_cases(np.column_stack([observed, counts]), cases, statistic, facts, seed)
+
+
+def _over_cases(
+    values: np.ndarray, cases: Sequence[object], statistic, counts: tuple[int, int, int], seed: int
+) -> Estimate:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = float(statistic(sums_of(values))[0])
+    return Estimate(value, *crossed_bootstrap(values, ["all"] * len(values), cases, statistic, seed=seed), *counts)
+
+
+def _estimate(values: np.ndarray, readers: Sequence[object], cases: Sequence[object], statistic, seed: int) -> Estimate:
+    if len(values) == 0:
+        return Estimate(*[float("nan")] * 3, 0, 0, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = float(statistic(sums_of(values))[0])
+    interval = crossed_bootstrap(values, readers, cases, statistic, seed=seed)
+    return Estimate(value, *interval, *_counts(readers, cases))
+
+
+def _d_prime_of_sums(sums: np.ndarray) -> np.ndarray:
+    hits, positives, false_alarms, negatives = sums[:, :4].T
+    both = (positives > 0) & (negatives > 0)
+    result = norm.ppf((hits + 0.5) / (positives + 1)) - norm.ppf((false_alarms + 0.5) / (negatives + 1))
+    return np.where(both, result, np.nan)
+
+
+def _auc_of_sums(sums: np.ndarray) -> np.ndarray:
+    levels = (sums.shape[1] - 1) // 2
+    positive, negative = sums[:, :levels], sums[:, levels : 2 * levels]
+    below = np.cumsum(negative, axis=1) - negative / 2  # those that score lower, and half of those that tie
+    return (positive * below).sum(axis=1) / (positive.sum(axis=1) * negative.sum(axis=1))
+
+
+def _counts(readers: Sequence[object], cases: Sequence[object]) -> tuple[int, int, int]:
+    return len(readers), len(set(readers)), len(set(cases))

@@ -1,0 +1,146 @@
+"""The administrator's part of the Review tab: unlock, make a study, follow it, close it, read its results.
+
+Every handler asks for the session's unlocked state, which lives on the server: a browser cannot send it.
+"""
+
+import secrets
+import tempfile
+import time
+from html import escape
+from pathlib import Path
+
+import gradio as gr
+
+from medi_core.errors import InvalidRequestError
+from medi_core.figures.review_figures import heat_figure, realism_figure, subgroup_figure
+from medi_core.services.studies import StudyService
+from medi_core.services.study_answers import export_zip
+from medi_core.services.study_results import study_results
+from medi_core.storage import volatile_reason
+from medi_core.ui.handlers import reported, write_download
+from medi_core.ui.plot_view import build_plot
+from medi_core.ui.review_new_study import build_new_study, require_admin, study_choices
+from medi_core.ui.review_results import progress_table, results_html
+from medi_core.ui.shared import Shared
+
+SWITCHED_OFF = (
+    "Administration in the app is off. To switch it on, start with the environment variable MEDI_ADMIN_PASSPHRASE set; "
+    "or use the command line: <code>python -m medi_core review --help</code>."
+)
+WRONG_SECONDS = 1.0
+"""A wrong passphrase waits: guessing is slow."""
+PRIVATE = {"api_visibility": "private"}
+
+
+def build_review_admin(shared: Shared) -> None:
+    """Widgets, handlers, wiring."""
+    settings, service = shared.services.settings, shared.services.studies
+    if not settings.admin_passphrase:
+        gr.HTML(f'<p class="medi-note">{SWITCHED_OFF}</p>', padding=False)
+        return
+    is_admin = gr.State(False)
+    with gr.Row(elem_id="review-unlock"):
+        passphrase = gr.Textbox(label="Passphrase", type="password", scale=3)
+        unlock = gr.Button("Unlock", scale=1)
+    with gr.Column(visible=False) as inside:
+        if reason := volatile_reason(settings.data_dir):
+            text = f"Answers will be lost: {escape(reason)}. Set MEDI_DATA_DIR to a disk or a mounted volume."
+            gr.HTML(f'<p role="alert"><b>{text}</b></p>', padding=False)
+        chosen = _build_studies(service, is_admin)
+        build_new_study(service, shared.services.checkpoint.vocabulary, is_admin, chosen)
+
+    @reported
+    def on_unlock(given: str):
+        if not secrets.compare_digest((given or "").encode(), settings.admin_passphrase.encode()):
+            time.sleep(WRONG_SECONDS)
+            raise InvalidRequestError("this is not the passphrase that the app was started with")
+        shown = gr.update(visible=True)
+        return True, shown, gr.update(visible=False), gr.update(visible=False), study_choices(service)
+
+    unlock_outputs = [is_admin, inside, passphrase, unlock, chosen]
+    gr.on([unlock.click, passphrase.submit], on_unlock, passphrase, unlock_outputs, **PRIVATE)
+
+
+def _build_studies(service: StudyService, is_admin: gr.State) -> gr.Dropdown:
+    """What is there: follow, close, read; returns the choice of a study."""
+    chosen = gr.Dropdown([], label="Study", elem_id="review-study")
+    state = gr.HTML("", padding=False, elem_id="review-progress")
+    with gr.Row():
+        refresh = gr.Button("Refresh", size="sm")
+        results = gr.Button("Show results", size="sm", elem_id="review-show-results")
+        backup = gr.Button("Make a backup", size="sm")
+        as_backup = gr.DownloadButton("Download backup", size="sm", visible=False)
+    with gr.Row():
+        sure = gr.Checkbox(label="Close it for good: no more answers, origins are revealed", elem_id="review-sure")
+        close = gr.Button("Close the study", size="sm", variant="stop", elem_id="review-close")
+    numbers = gr.HTML("", padding=False, elem_id="review-numbers")
+    with gr.Column(visible=False) as drawn:
+        realism, subgroups, heat = (
+            build_plot(label, f"review-{name}", height)
+            for label, name, height in (
+                ("Realism of real and synthetic tiles", "realism", 320),
+                ("Accuracy by subgroup", "subgroups", 420),
+                ("Where artefacts were marked", "heat", 360),
+            )
+        )
+    as_zip = gr.DownloadButton("Download answers, codebook and results (zip)", size="sm", visible=False)
+
+    @reported
+    def on_choice(admin: bool, study_id: str | None):
+        require_admin(admin)
+        if not study_id:
+            return ""
+        study = service.store.study(study_id)
+        return progress_table(study, service.progress(study_id))
+
+    @reported
+    def on_close(admin: bool, is_sure: bool, study_id: str | None):
+        require_admin(admin)
+        if not is_sure:
+            raise InvalidRequestError("closing cannot be undone: tick the box beside the button first")
+        service.close(_chosen(study_id))
+        return False, on_choice(admin, study_id), study_choices(service, study_id)
+
+    @reported
+    def on_results(admin: bool, study_id: str | None):
+        require_admin(admin)
+        study = service.store.study(_chosen(study_id))
+        rows = service.store.revealed(study.id)
+        answer = study_results(study, rows)
+        file = write_download(f"review-{study.id}.zip", export_zip(answer, rows))
+        html = results_html(answer, lambda item: service.store.review_item(item).images)
+        return html, gr.update(visible=True), *_figures(answer), gr.update(visible=True, value=file)
+
+    @reported
+    def on_backup(admin: bool):
+        require_admin(admin)
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / "review.sqlite3"
+            service.backup(copy)
+            file = write_download("medi-review-backup.sqlite3", copy.read_bytes())
+        return gr.update(visible=True, value=file)
+
+    quiet = PRIVATE | {"show_progress": "hidden"}
+    chosen.change(on_choice, [is_admin, chosen], state, **quiet)
+    refresh.click(on_choice, [is_admin, chosen], state, **quiet)
+    close.click(on_close, [is_admin, sure, chosen], [sure, state, chosen], **PRIVATE)
+    results.click(on_results, [is_admin, chosen], [numbers, drawn, realism, subgroups, heat, as_zip], **PRIVATE)
+    backup.click(on_backup, is_admin, as_backup, **PRIVATE)
+    return chosen
+
+
+def _figures(answer: dict) -> list[str]:
+    """Realism, subgroups and artefacts; "" for what was not asked."""
+    rows = [row for row in answer["by_subgroup"] if row["task"] == answer["by_subgroup"][0]["task"]]
+    heats = {kind: part["heat"] for kind, part in answer.get("artefacts", {}).items()}
+    return [
+        realism_figure(answer["realism"]["counts"]).to_json() if "realism" in answer else "",
+        subgroup_figure(rows).to_json() if rows else "",
+        heat_figure(heats).to_json() if heats else "",
+    ]
+
+
+def _chosen(study_id: str | None) -> str:
+    if not study_id:
+        raise InvalidRequestError("choose a study first")
+    return study_id

@@ -1,0 +1,174 @@
+"""A reader finishes a study in headless Chromium, on a phone and at a desk; an admin makes and closes one."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from medi_core.bootstrap import build_services
+from medi_core.checkpoints import save_checkpoint
+from medi_core.review.study import StudyDesign
+from medi_core.settings import Settings
+from tests.toy_review import RunningReview
+from tests.toys import build_tiny_pipeline, build_toy_vocabulary, synthetic_tissue
+
+pytestmark = pytest.mark.browser
+PASSPHRASE = "open sesame"
+TASKS = ("origin", "realism", "morphology", "artefacts", "comment", "center_pair")
+NOT_HTML = "<img src=x onerror=alert(1)> '); DROP TABLE answers; --"
+
+
+@pytest.fixture(scope="module")
+def review(tmp_path_factory):
+    """(url, services, study id)"""
+    folder = tmp_path_factory.mktemp("review")
+    save_checkpoint(build_tiny_pipeline(build_toy_vocabulary()), folder / "tiny", {})
+    settings = Settings("tiny", "cpu", "float32", folder, folder / "assets", data_dir=folder / "data")
+    services = build_services(settings)
+    services.embedding.attached.attach(_real_tiles(folder))
+    design = StudyDesign("Do these look real?", TASKS, num_tiles=2, share_real=0.5, num_pairs=1, num_practice=1)
+    study = services.studies.create(design)
+    app = RunningReview(folder / "data", folder / "tiny", MEDI_ADMIN_PASSPHRASE=PASSPHRASE)
+    app.start()
+    yield app.url, services, study.id
+    app.kill()
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1440, 900)])
+def test_a_reader_finishes_a_study(browser, review, width, height, tmp_path):
+    url, services, study_id = review
+    context = browser.new_context(viewport={"width": width, "height": height}, has_touch=width < 500)
+    page = context.new_page()
+    page.goto(f"{url}?tab=review&study={study_id}")
+    page.locator("#review-begin").wait_for(timeout=120_000)
+    page.get_by_label("Reader id (any you like").fill(f"reader-{width}")
+    page.get_by_label("Years of experience").fill("12")
+    page.get_by_label("Speciality").select_option("pathologist, board certified")
+    page.screenshot(path=tmp_path / "join.png")
+    page.locator("#review-begin").click()
+    code = page.locator("#review-code").inner_text()
+    assert len(code) == 10
+    page.locator("#review-go-on").click()
+    shots, was_reloaded = set(), False
+    for _ in range(40):
+        page.locator("#review-question, #review-done").first.wait_for()
+        if page.locator("#review-done").count():
+            break
+        question = page.locator("#review-question").inner_text()
+        _check_page(page, width)
+        if question not in shots:
+            shots.add(question)
+            page.screenshot(path=tmp_path / f"question-{len(shots)}.png")
+        if not was_reloaded and "Tile 1" in page.locator(".medi-review header").inner_text():
+            was_reloaded = True
+            page.reload()  # resumes by itself, at the same question
+            page.locator("#review-question").wait_for(timeout=60_000)
+            assert page.locator("#review-question").inner_text() == question
+        _answer(page, question)
+    else:
+        raise AssertionError("the study has no end")
+    page.screenshot(path=tmp_path / "done.png")
+    page.get_by_role("button", name="Back to the last question").click()
+    page.locator("#review-keep").wait_for()  # the pair, with the answer it has
+    assert page.get_by_role("button", name="Right").get_attribute("aria-pressed") == "true"
+    page.keyboard.press("1")  # corrected
+    page.locator("#review-done").wait_for()
+    readers = {reader["name"]: reader for reader in services.studies.progress(study_id)}
+    assert readers[f"reader-{width}"]["answers"] == 2 * 5 + 1
+    context.close()
+
+
+def test_an_admin_makes_a_study_and_closes_one(browser, review, tmp_path):
+    url, services, _ = review
+    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    page = context.new_page()
+    page.goto(f"{url}?tab=review")
+    page.get_by_text("For the administrator of a study").click()
+    page.get_by_label("Passphrase").fill("wrong")
+    page.get_by_role("button", name="Unlock").click()
+    page.get_by_text("this is not the passphrase").first.wait_for(timeout=60_000)
+    page.get_by_label("Passphrase").fill(PASSPHRASE)
+    page.get_by_role("button", name="Unlock").click()
+    page.locator("#review-progress").get_by_text("Link for readers").wait_for(timeout=60_000)
+    page.get_by_text("New study").click()
+    assert page.locator("#review-off-tasks input").first.is_disabled()
+    page.get_by_text("needs real tiles").wait_for()
+    page.get_by_label("Name (readers see it)").fill("Second")
+    page.get_by_label("Realism, 1 to 5").check()
+    page.get_by_label("Tiles", exact=True).fill("4")
+    page.screenshot(path=tmp_path / "new.png", full_page=True)
+    page.locator("#review-create").click()
+    page.locator("#review-link").wait_for(timeout=120_000)
+    assert {study.design.name for study in services.studies.studies()} == {"Do these look real?", "Second"}
+    page.get_by_label("Study", exact=True).last.click()
+    page.get_by_role("option", name="Do these look real?").click()
+    page.get_by_label("Close it for good").check()
+    page.locator("#review-close").click()
+    page.get_by_text("closed 20").first.wait_for(timeout=60_000)
+    page.locator("#review-show-results").click()
+    page.get_by_text("Fooled nobody").wait_for(timeout=120_000)
+    page.wait_for_timeout(3000)
+    page.screenshot(path=tmp_path / "results.png", full_page=True)
+    assert page.locator("#review-numbers img[src=x]").count() == 0
+    assert NOT_HTML in page.locator("#review-numbers").inner_text()
+    context.close()
+
+
+def _real_tiles(folder: Path) -> Path:
+    """A manifest of twelve tiles from two centers."""
+    rows = []
+    for i in range(12):
+        Image.fromarray(synthetic_tissue(128, i)).save(folder / f"{i}.png")
+        cell = {"cancer_type": "Breast_invasive_carcinoma", "center": ("Lyon", "Paris")[i % 2]}
+        rows.append({"path": f"{i}.png", "patient_id": f"P{i}", "split": "test"} | cell)
+    pd.DataFrame(rows).to_csv(folder / "real.csv", index=False)
+    return folder / "real.csv"
+
+
+def _answer(page, question: str) -> None:
+    """One answer by keyboard or by hand, and the practice's feedback."""
+    number = page.locator(".medi-review header").inner_text()
+    if "real or synthetic" in question:
+        page.keyboard.press("s")
+        page.keyboard.press("3")
+    elif "realistic" in question:
+        page.keyboard.press("4")
+    elif "what do you see" in question:
+        page.locator(".medi-review-list button").first.click()
+        page.locator("#review-next").click()
+    elif "looks wrong" in question:
+        page.locator(".medi-review-inner").click(position={"x": 60, "y": 80})
+        page.locator(".medi-review-mark").wait_for()
+        page.locator("#review-next").click()
+    elif "Anything to add" in question:
+        page.get_by_label("Comment").fill(NOT_HTML)
+        page.locator("#review-next").click()
+    else:
+        page.keyboard.press("2")
+    page.wait_for_function(
+        "([question, number]) => document.querySelector('#review-question')?.innerText !== question "
+        "|| document.querySelector('.medi-review header')?.innerText !== number",
+        arg=[question, number],
+        timeout=60_000,
+    )
+    if "Practice" in number:
+        page.locator(".medi-review-feedback").wait_for()
+        page.locator("#review-next").click()
+
+
+def _check_page(page, width: int) -> None:
+    excess = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert excess <= 0, f"{excess} px too wide"
+    images = page.locator(".medi-review-inner img")
+    assert {images.nth(i).get_attribute("alt") for i in range(images.count())} <= {
+        "Tile to judge",
+        "Left tile",
+        "Right tile",
+    }
+    assert all(images.nth(i).get_attribute("src").startswith("data:image/png;base64,") for i in range(images.count()))
+    small = page.evaluate(
+        "[...document.querySelectorAll('.medi-review button:not(.medi-review-mark)')]"
+        ".filter(b => b.getBoundingClientRect().height < 44).length"
+    )
+    assert small == 0, "a target is too small for a finger"
