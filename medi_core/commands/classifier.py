@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from medi_core.commands.parsing import add_command
+from medi_core.commands.parsing import add_command, progress
 from medi_core.errors import InvalidRequestError
 from medi_core.settings import Settings
 
@@ -91,7 +91,7 @@ def classify(flags: argparse.Namespace) -> dict[str, Any]:
         flags.classifier or settings.classifier_dir, str(choose_device(flags.device or settings.device))
     )
     manifest = read_manifest(flags.manifest)
-    predictions = predict_manifest(service, manifest, _show_unless(flags.json))
+    predictions = predict_manifest(service, manifest, progress(flags, "Tiles"))
     write_predictions(predictions, flags.out)
     right = predictions["true"] == predictions["predicted"]
     return {
@@ -101,11 +101,3 @@ def classify(flags: argparse.Namespace) -> dict[str, Any]:
         "left_out": len(manifest) - len(predictions),
         "right": int(right.sum()),
     }
-
-
-def _show_unless(is_json: bool):
-    def show(done: int, total: int) -> None:
-        if not is_json and sys.stderr.isatty():
-            print(f"\r{done} of {total} tiles   ", end="\n" if done == total else "", file=sys.stderr, flush=True)
-
-    return show

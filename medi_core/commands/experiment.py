@@ -2,12 +2,11 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medi_core.commands.fidelity import markdown_table
-from medi_core.commands.parsing import add_command, settings_of
+from medi_core.commands.parsing import add_command, add_encoder, progress, settings_of
 
 if TYPE_CHECKING:
     from medi_core.services.experiment_result import ExperimentResult
@@ -54,7 +53,7 @@ def add_arm_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--ratio", type=float, default=1.0, help="tiles to add for each real one, 0 to 4 (default: 1)")
     command.add_argument("--seeds", type=int, default=5, help="how many, from 0 on (default: 5)")
     command.add_argument("--probe", choices=PROBES, default="logistic")
-    command.add_argument("--encoder", help="of the catalogue (default: efficientnet-lite0)")
+    add_encoder(command)
     command.add_argument("--out", type=Path, metavar="DIR", help="write tables as CSV, all as JSON, the figure as HTML")
 
 
@@ -75,7 +74,7 @@ def experiment(flags: argparse.Namespace) -> dict[str, Any]:
         **arm_choices(flags),
     )
     service = build_services(settings_of(flags)).experiment
-    return answer_of(service.run(config, show_unless(flags.json)), flags.out)
+    return answer_of(service.run(config, progress(flags, "Folds")), flags.out)
 
 
 def arm_choices(flags: argparse.Namespace) -> dict[str, Any]:
@@ -129,13 +128,3 @@ def experiment_text(answer: dict[str, Any]) -> str:
     for name in ("accuracy", "differences", "training", "cells"):
         lines += ["", f"## {name}", "", markdown_table(pd.DataFrame(answer[name]))]
     return "\n".join(lines)
-
-
-def show_unless(is_json: bool):
-    """Progress on stderr, for a person who waits."""
-
-    def show(done: int, total: int) -> None:
-        if not is_json and sys.stderr.isatty():
-            print(f"\rfold {done} of {total}   ", end="\n" if done == total else "", file=sys.stderr, flush=True)
-
-    return show

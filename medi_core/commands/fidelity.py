@@ -1,11 +1,10 @@
 """Commands that judge synthetic tiles: by the features of the reference set, and by the pixels of training regions."""
 
 import argparse
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medi_core.commands.parsing import add_command, no_progress, settings_of, show_progress
+from medi_core.commands.parsing import add_command, add_encoder, progress, settings_of
 from medi_core.data.plain_rows import plain_rows
 
 if TYPE_CHECKING:
@@ -25,10 +24,10 @@ def add_fidelity_commands(commands) -> None:
     command = add_command(commands, "fidelity", fidelity, summary, text=fidelity_text, checkpoint=True)
     choices = ("overall", "cancer_type", "center")
     command.add_argument("--by", nargs="+", choices=choices, default=["overall"], help="subgroups (default: overall)")
-    command.add_argument("--encoder", help="of the catalogue (default: efficientnet-lite0)")
+    add_encoder(command)
     summary = "what probes trained on real tiles see in synthetic ones, against what was asked for"
     command = add_command(commands, "probe", probe, summary, text=probe_text, checkpoint=True)
-    command.add_argument("--encoder", help="of the catalogue (default: efficientnet-lite0)")
+    add_encoder(command)
     summary = "tiles that look copied from a training region, against real tiles of other patients"
     command = add_command(commands, "audit-copies", audit_copies, summary, text=copies_text)
     command.add_argument("--synthetic", type=Path, required=True, help="manifest of the tiles to audit")
@@ -59,8 +58,7 @@ def audit_copies(flags: argparse.Namespace) -> dict[str, Any]:
     from medi_core.services.copy_audit import WINDOW_COLUMNS, audit_files
     from medi_core.storage import translate_write_errors
 
-    show = no_progress if flags.json else show_progress
-    report = audit_files(flags.synthetic, flags.manifest, flags.percentile, partial(show, "Comparing with regions"))
+    report = audit_files(flags.synthetic, flags.manifest, flags.percentile, progress(flags, "Comparing with regions"))
     if flags.out is not None:
         with translate_write_errors(str(flags.out)):
             report.pairs.to_csv(flags.out, index=False)

@@ -10,10 +10,9 @@ from medi_core.commands.parsing import (
     add_command,
     add_metadata,
     mapping,
-    no_progress,
+    progress,
     record_of_flags,
     settings_of,
-    show_progress,
 )
 from medi_core.errors import InvalidRequestError
 from medi_core.metadata.schema import ATTRIBUTE
@@ -121,8 +120,8 @@ def _generate_into(flags: argparse.Namespace, request) -> dict[str, Any]:
     from medi_core.services.export import generate_into
 
     service = build_services(settings_of(flags)).generation
-    show = no_progress if flags.json else show_progress
-    export = generate_into(service, request, flags.out, lambda done, total: show("Tiles", round(done, 1), total))
+    show = progress(flags, "Tiles")
+    export = generate_into(service, request, flags.out, lambda done, total: show(round(done, 1), total))
     return {
         "checkpoint": service.checkpoint.id,
         "support": service.vocabulary.support_of(request.record).describe(),

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from medi_core.commands.experiment import add_arm_flags, answer_of, arm_choices, experiment_text, show_unless
-from medi_core.commands.parsing import add_command, settings_of
+from medi_core.commands.experiment import add_arm_flags, answer_of, arm_choices, experiment_text
+from medi_core.commands.parsing import add_command, progress, settings_of
 from medi_core.errors import InvalidRequestError, ReferenceSetError
 
 # Heavy imports stand inside the commands that need them: `--help` answers at once.
@@ -41,9 +41,9 @@ def paper(flags: argparse.Namespace) -> dict[str, Any]:
         if table is not None:
             manifest = read(flags.tcga_ut, table)
             bank = _bank_or_none(services.reference)
-            encoded = paper_protocol.encode_manifest(manifest, services.encoding, bank, _show_encoding(flags.json))
+            encoded = paper_protocol.encode_manifest(manifest, services.encoding, bank, progress(flags, "Encoding"))
             out = flags.out / name if flags.out else None
-            answers[name] = answer_of(run(encoded, config, show_unless(flags.json)), out)
+            answers[name] = answer_of(run(encoded, config, progress(flags, "Folds")), out)
     return answers
 
 
@@ -59,11 +59,3 @@ def _bank_or_none(reference):
     except ReferenceSetError as error:
         print(f"no synthetic tiles: {error}", file=sys.stderr)
         return None
-
-
-def _show_encoding(is_json: bool):
-    def show(done: int, total: int) -> None:
-        if not is_json and sys.stderr.isatty():
-            print(f"\rencoding: {done} of {total}   ", end="\n" if done == total else "", file=sys.stderr, flush=True)
-
-    return show

@@ -44,14 +44,23 @@ def record_of_flags(flags: argparse.Namespace) -> MetadataRecord:
     return MetadataRecord(**{attribute.name: getattr(flags, attribute.name) for attribute in ATTRIBUTES})
 
 
-def show_progress(what: str, done: float, total: int) -> None:
-    """One line of a terminal, written over and over; nothing where nobody watches."""
-    if sys.stderr.isatty():
-        print(f"\r{what}: {done} of {total}   ", end="\n" if done == total else "", file=sys.stderr, flush=True)
+def progress(flags: argparse.Namespace, what: str) -> Callable[[float, int], None]:
+    """One line of a terminal, written over and over; nothing where a program reads the answer or nobody watches.
+
+    Returns:
+        A function of (done, total).
+    """
+
+    def show(done: float, total: int) -> None:
+        if not flags.json and sys.stderr.isatty():
+            print(f"\r{what}: {done:g} of {total}   ", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+    return show
 
 
-def no_progress(what: str, done: float, total: int) -> None:
-    """In place of `show_progress` where a program reads the answer."""
+def add_encoder(command: argparse.ArgumentParser) -> None:
+    """Whose features are used; `settings_of` reads it."""
+    command.add_argument("--encoder", help="of the catalogue (default: efficientnet-lite0)")
 
 
 def names(text: str) -> tuple[str, ...]:

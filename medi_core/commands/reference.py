@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from medi_core.commands.parsing import add_command, no_progress, settings_of, show_progress
+from medi_core.commands.parsing import add_command, add_encoder, progress, settings_of
 
 # Heavy imports stand inside the commands that need them: `--help` answers at once.
 
@@ -15,7 +15,7 @@ def add_reference_commands(commands) -> None:
     command = add_command(commands, "build-reference", build_reference, summary, checkpoint=True)
     command.add_argument("--manifest", type=Path, required=True, help="real grid tiles of all splits")
     command.add_argument("--tiles-a-pair", type=int, default=8, help="synthetic tiles a seen or never-seen pair")
-    command.add_argument("--encoder", help="of the catalogue (default: efficientnet-lite0)")
+    add_encoder(command)
 
 
 def build_reference(flags: argparse.Namespace) -> dict[str, Any]:
@@ -26,7 +26,11 @@ def build_reference(flags: argparse.Namespace) -> dict[str, Any]:
 
     bank = BankConfig(tiles_a_pair=flags.tiles_a_pair)
     service = build_services(settings_of(flags)).reference
-    reference = service.build(flags.manifest, bank, ProjectionConfig(), no_progress if flags.json else show_progress)
+
+    def show(what: str, done: int, total: int) -> None:
+        progress(flags, what)(done, total)
+
+    reference = service.build(flags.manifest, bank, ProjectionConfig(), show)
     counts = reference.tiles["group"].value_counts()
     facts = {name: fact for name, fact in reference.facts.items() if name != "asked"}  # long: `probe` shows it
     return {**facts, "tiles": {str(group): int(num) for group, num in counts.items()}}

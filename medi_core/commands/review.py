@@ -1,11 +1,10 @@
 """Commands around blinded reviews: make a study, follow it, close it, read its results, back it up."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medi_core.commands.parsing import add_command, names, settings_of
+from medi_core.commands.parsing import add_command, names, progress, settings_of
 
 if TYPE_CHECKING:
     from medi_core.review.review_store import ReviewStore
@@ -56,7 +55,7 @@ def review_new(flags: argparse.Namespace) -> dict[str, Any]:
     )
     given = {"tiles": flags.tiles or "", "data_dir": _data_dir(flags)}
     services = build_services(dataclasses.replace(settings_of(flags), **given))
-    study = services.studies.create(design, _show_unless(flags.json))
+    study = services.studies.create(design, progress(flags, "Rendering tiles"))
     return {"study": study.id, "link": f"?tab=review&study={study.id}", **study.made_with, "design": design.to_dict()}
 
 
@@ -163,12 +162,3 @@ def _data_dir(flags: argparse.Namespace) -> Path:
     from medi_core.settings import Settings
 
     return Settings.from_environment(data_dir=flags.data_dir).data_dir
-
-
-def _show_unless(is_json: bool):
-    def show(done: int, total: int) -> None:
-        if not is_json and sys.stderr.isatty():
-            end = "\n" if done == total else ""
-            print(f"\rRendering tiles: {done} of {total}   ", end=end, file=sys.stderr, flush=True)
-
-    return show
