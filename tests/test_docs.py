@@ -48,7 +48,11 @@ def test_the_shipped_reference_set_is_of_the_shipped_checkpoint_and_the_default_
     require_match(reference, checkpoint.id, DEFAULT_ENCODER)
     requested = [json.loads(text) for text in reference.synthetic.tiles["requested"]]
     assert {provenance["checkpoint"] for provenance in requested} == {checkpoint.id}
-    assert {"seen", "rare", "never seen", "class only"} == set(reference.synthetic.tiles["group"])
+    assert {"seen", "rare", "never seen", "class only", "attribute sweep"} == set(reference.synthetic.tiles["group"])
+    controls = reference.tiles[reference.tiles["origin"] == "control"]
+    assert {"blurred", "stain-shuffled", "stain-jittered"} == set(controls["group"])
+    assert reference.synthetic.tiles["window_similarity"].notna().mean() > 0.9, "the audit for copies was made"
+    assert all(reference.facts["asked"].values()), "what probes see of every request was measured"
     assert len(reference.real.tiles) > 9000
     assert {path.suffix for path in (ROOT / "assets/reference").iterdir()} == {".json", ".parquet"}, (
         "no image is shipped"

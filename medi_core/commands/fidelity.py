@@ -48,9 +48,11 @@ def fidelity(flags: argparse.Namespace) -> dict[str, Any]:
 def probe(flags: argparse.Namespace) -> dict[str, Any]:
     """One table an attribute, and one of stains; empty where no synthetic tile was asked for with it."""
     from medi_core.bootstrap import build_services
+    from medi_core.services.asked_versus_got import ASKED_IN, STAINS
 
-    reference = build_services(settings_of(flags)).reference.load()
-    return {**compared(reference), "tables": reference.facts["asked"]}
+    services = build_services(settings_of(flags))
+    tables = {name: plain_rows(services.fidelity.asked_versus_got(name)) for name in (*ASKED_IN, STAINS)}
+    return {**compared(services.reference.load()), "tables": tables}
 
 
 def audit_copies(flags: argparse.Namespace) -> dict[str, Any]:
@@ -95,16 +97,17 @@ def probe_text(answer: dict[str, Any]) -> str:
 
 def compared(reference: "ReferenceSet") -> dict[str, Any]:
     """What the tables are made of: checkpoint, encoder, tiles, patients and seeds, as plain JSON."""
+    from medi_core.data.reference_set import is_held_out, is_train_split
     from medi_core.services.fidelity import DEFAULT
 
     real, synthetic = reference.real.tiles, reference.synthetic.tiles
-    held_out, seeds = real[real["split"].isin(("val", "test"))], synthetic["seed"].dropna()
+    held_out, seeds = real[is_held_out(real)], synthetic["seed"].dropna()
     return {
         "checkpoint": reference.facts.get("checkpoint"),
         "encoder": reference.facts.get("encoder"),
         "held_out_tiles": len(held_out),
         "held_out_patients": int(held_out["patient_id"].nunique()),
-        "train_tiles": int((real["split"] == "train").sum()),
+        "train_tiles": int(is_train_split(real).sum()),
         "synthetic_tiles": len(synthetic),
         "synthetic_seeds": [int(seeds.min()), int(seeds.max())] if len(seeds) else None,
         "draw_seed": DEFAULT.seed,

@@ -6,6 +6,7 @@ whatever the zip's directory says), and images whose header announces absurd sid
 
 import stat
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from medi_core.data.archive_checks import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, check_image_header, checked_path
@@ -16,6 +17,8 @@ MAX_ZIP_BYTES = 100_000_000
 MAX_MEMBERS = 20_000
 MAX_UNPACKED_BYTES = 400_000_000
 MANIFEST_SUFFIX = ".csv"
+PLAIN_COMPRESSION = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Of the others zipfile unpacks a whole member at once, however little of it is asked for."""
 
 
 def unpack_zip(path: Path, folder: Path) -> Path:
@@ -47,7 +50,7 @@ def unpack_zip(path: Path, folder: Path) -> Path:
                     f"{path.name} must hold exactly one manifest (.csv) beside the images; found {found}"
                 )
             _unpack(archive, wanted, folder, path.name)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, UnicodeDecodeError, NotImplementedError, EOFError, RuntimeError) as error:
         raise ManifestError(f"{path.name} cannot be read as a zip: {error}; pack the folder again") from error
     return folder / manifests[0]
 
@@ -64,9 +67,14 @@ def _wanted(archive: zipfile.ZipFile, zip_name: str) -> dict[zipfile.ZipInfo, Pu
             continue
         if stat.S_ISLNK(info.external_attr >> 16) or info.flag_bits & 0x1:
             raise ManifestError(f"{where} is a link or encrypted; only plain files are unpacked")
+        if info.compress_type not in PLAIN_COMPRESSION:
+            raise ManifestError(f"{where} is compressed in an unusual way; pack the folder as an ordinary zip")
         # a Mac adds a folder of its own, with a shadow of every file
         if name.suffix.lower() in (*IMAGE_SUFFIXES, MANIFEST_SUFFIX) and name.parts[0] != "__MACOSX":
             wanted[info] = name
+    names = set(wanted.values())
+    if clash := next((name for name in names if names & set(name.parents)), None):
+        raise ManifestError(f"{zip_name}: a folder of {str(clash)!a} is also a file; pack the folder again")
     return wanted
 
 

@@ -18,7 +18,7 @@ def dot_plot(table: pd.DataFrame, series: Sequence[str], axis_title: str, dark: 
     """A dot and a bar a value.
 
     Args:
-        table: a row a dot: `label`, `series`, `value`, `low`, `high` (NaN: no bar), `text` (shown on hover). Rows
+        table: a row a dot: `label`, `series`, `value`, `low`, `high` (NaN: no bar), `text` (lines shown on hover). Rows
             without a value are left out; labels stand in the order in which they first occur, from the top.
         series: all that there can be, in the order of colours, shapes and legend.
         axis_title: what the values are.
@@ -72,7 +72,7 @@ def _trace(rows: pd.DataFrame, name: str, place: int, labels: list[str], num: in
         mode="markers",
         marker={"symbol": SYMBOLS[place % len(SYMBOLS)], "size": 9, "color": COLOURS[place]},
         name=readable(name),
-        text=[readable(text) for text in rows["text"]],
+        text=[readable(text).replace("\n", "<br>") for text in rows["text"]],
         hovertemplate="%{text}<extra></extra>",
     )
 

@@ -28,8 +28,9 @@ def ink(dark: bool) -> str:
     return "#e5e7eb" if dark else "#1f2937"
 
 
-def interval_text(value: float, low: float, high: float) -> str:
-    """`0.83 [0.71, 0.90]`, or without the ends where there are none; three digits tell what patients can."""
+def interval_text(value: float, low: float, high: float, digits: int = 3) -> str:
+    """`0.831 [0.712, 0.902]`, or without the ends where there are none; three digits tell what patients can."""
     if value != value:  # NaN
         return "not measured"
-    return f"{value:.3f}" if low != low else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    ends = "" if low != low else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{value:.{digits}f}{ends}"

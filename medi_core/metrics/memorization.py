@@ -113,20 +113,29 @@ def flag_copies(similarity: np.ndarray, baseline: np.ndarray, percentile: float 
         TooFewTilesError: fewer baseline tiles than such a percentile needs: 100 / `percentile`.
         InvalidRequestError: a percentile outside its range.
     """
-    if not 0 < percentile < 100:
-        raise InvalidRequestError(f"percentile = {percentile:g}: above 0 and below 100 is needed, e.g. 1")
     distances = 1 - baseline[np.isfinite(baseline)]
-    needed = int(np.ceil(100 / percentile))
-    if len(distances) < needed:
-        raise TooFewTilesError(
-            f"percentile {percentile:g} of a baseline needs at least {needed} real tiles with texture, "
-            f"given {len(distances)}: add tiles or take a higher percentile"
-        )
+    require_baseline(len(distances), percentile)
     measured = np.isfinite(similarity)
     threshold = float(np.percentile(distances, percentile))
     flagged = measured & (1 - similarity <= threshold)  # NaN compares as false
     num_measured = int(measured.sum())
     return CopyAudit(threshold, flagged, num_measured, len(similarity) - num_measured, len(distances))
+
+
+def require_baseline(num_tiles: int, percentile: float) -> None:
+    """Refuse a percentile that is none, or that so few baseline tiles do not have: for before a long comparison.
+
+    Raises:
+        TooFewTilesError, InvalidRequestError: as `flag_copies`.
+    """
+    if not 0 < percentile < 100:
+        raise InvalidRequestError(f"percentile = {percentile:g}: above 0 and below 100 is needed, e.g. 1")
+    needed = int(np.ceil(100 / percentile))
+    if num_tiles < needed:
+        raise TooFewTilesError(
+            f"percentile {percentile:g} of a baseline needs at least {needed} real tiles with texture, "
+            f"given {num_tiles}: add tiles or take a higher percentile"
+        )
 
 
 def _group_of_each(groups: Sequence[str | None] | None, num_tiles: int) -> np.ndarray:

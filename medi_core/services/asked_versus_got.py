@@ -19,6 +19,8 @@ from medi_core.services.synthetic_bank import ATTRIBUTE_SWEEP, TRAINED, UNSEEN
 ASKED_IN = {"cancer_type": (*TRAINED, UNSEEN), "center": (*TRAINED, UNSEEN), "preparation": (ATTRIBUTE_SWEEP,)}
 """Attributes that a probe looks for, and the groups of synthetic tiles that were made to show it."""
 STAINS = "stains"
+MIN_SYNTHETIC = 8
+"""Fewer synthetic tiles of a kind give no trust: of two tiles the share is nothing, a half or all."""
 AGREEMENT = ("agreement", "ci_low", "ci_high")
 ASKED_COLUMNS = (
     *("attribute", "value", "group", "n", *AGREEMENT),
@@ -77,8 +79,8 @@ def trust_in(tables: Mapping[str, pd.DataFrame], record: MetadataRecord, group: 
         group: `seen`, `rare` or `never seen`: support of the pair.
 
     Returns:
-        `None` where it is not measured: one of the two is not set, no tile was asked for with it among pairs
-        of this kind, or the probe is not clearly above chance on real tiles of it.
+        `None` where it is not measured: one of the two is not set, fewer than `MIN_SYNTHETIC` tiles were asked for
+        with it among pairs of this kind, or the probe is not clearly above chance on real tiles of it.
     """
     asked = {"cancer_type": record.cancer_type, "center": record.center}
     if None in asked.values():
@@ -128,7 +130,8 @@ def asked_versus_got(reference_set: ReferenceSet, attribute: str, seed: int = 0)
         return pd.DataFrame(columns=list(ASKED_COLUMNS))
     real = _agreement(probe, held_out, attribute, patients_of(held_out.tiles), seed).add_prefix("real_")
     table = pd.concat(tables).merge(real, "left", left_on="value", right_on="real_value")
-    table["real_patients"] = table["value"].map(held_out.tiles.groupby(attribute)["patient_id"].nunique())
+    whom = patients_of(held_out.tiles)
+    table["real_patients"] = table["value"].map(whom.groupby(held_out.tiles[attribute]).nunique())
     table = table.fillna({"real_n": 0, "real_patients": 0}).astype({"real_n": int, "real_patients": int})
     table["ratio"] = table["agreement"] / table["real_agreement"].where(table["real_agreement"] > 0)
     table["chance"] = 1 / len(probe.classes) if probe else np.nan
@@ -178,6 +181,6 @@ def _agreement(probe: Probe | None, part: ReferenceSet, attribute: str, groups: 
 
 def _measured(table: pd.DataFrame, value: str, group: str) -> pd.Series | None:
     """The row of a value, if its ratio is one of agreements that tell something."""
-    tells = table["ratio"].notna() & (table["real_ci_low"] > table["chance"])
+    tells = table["ratio"].notna() & (table["real_ci_low"] > table["chance"]) & (table["n"] >= MIN_SYNTHETIC)
     rows = table[tells & (table["value"] == value) & (table["group"] == group)]
     return None if rows.empty else rows.iloc[0]

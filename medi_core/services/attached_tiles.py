@@ -4,19 +4,23 @@ A tile is looked up by the name of its image and its place in it, and shown only
 reference set keeps: attaching costs nothing, and a wrong image is never taken for the right one.
 """
 
-from pathlib import Path
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
 from medi_core.data.feature_cache import tile_digest
-from medi_core.data.manifest import read_manifest
+from medi_core.data.manifest import read_manifest, read_table, validate_manifest
 from medi_core.data.safe_zip import unpack_zip
 from medi_core.data.tile_dataset import read_grid_tile, read_image
 from medi_core.errors import ManifestError
 
 Place = tuple[str, float | None, float | None]
 """Name of the image, x, y; `None` for an image that is a tile itself."""
+MAX_UPLOADED_ROWS = 20_000
 
 
 class AttachedTiles:
@@ -28,7 +32,8 @@ class AttachedTiles:
 
     def __init__(self, besides: "AttachedTiles | None" = None) -> None:
         self._besides = besides
-        self._rows: dict[Place, list[pd.Series]] = {}
+        self._manifest = pd.DataFrame()
+        self._rows: dict[Place, list[int]] = {}
         self._paths: dict[str, str] = {}
 
     def __len__(self) -> int:
@@ -42,14 +47,6 @@ class AttachedTiles:
         """
         return self._learn(read_manifest(manifest_path))
 
-    def _learn(self, manifest: pd.DataFrame) -> int:
-        rows = {place: list(found) for place, found in self._rows.items()}
-        for _, row in manifest.iterrows():
-            rows.setdefault(_place(Path(row["path"]).name, row), []).append(row)
-        self._rows = rows
-        self._paths = self._paths | {Path(path).name: path for path in manifest["path"].unique()}
-        return len(rows)
-
     def attach_zip(self, path: Path, folder: Path) -> int:
         """The same for a zip of a manifest and its images, unpacked into a folder of the caller's.
 
@@ -57,20 +54,36 @@ class AttachedTiles:
             ManifestError: the zip, the manifest or an image cannot be used; what was attached stays.
             StorageError: no room on the disk.
         """
-        manifest = read_manifest(unpack_zip(path, folder))
-        outside = [Path(image).name for image in manifest["path"] if not Path(image).resolve().is_relative_to(folder)]
-        if outside:
-            raise ManifestError(f"{path.name} names images that are not in it, e.g. {outside[0]}; pack them with it")
-        return self._learn(manifest)
+        manifest_path = unpack_zip(path, folder).resolve()
+        table = read_table(manifest_path)
+        if len(table) > MAX_UPLOADED_ROWS:
+            raise ManifestError(
+                f"{manifest_path.name} has {len(table):,} rows; at most {MAX_UPLOADED_ROWS:,} are read: upload fewer "
+                "tiles, or start the app with --tiles manifest.csv"
+            )
+        # before anything is looked up: a visitor must not learn which files this machine has
+        for named in map(PurePosixPath, table.get("path", pd.Series(dtype=str)).astype(str)):
+            if named.is_absolute() or ".." in named.parts:
+                raise ManifestError(f"{path.name} names an image outside itself, {str(named)!a}; pack it with the rest")
+        return self._learn(validate_manifest(table, manifest_path.parent, manifest_path.name))
 
     def num_known(self, tiles: pd.DataFrame) -> int:
         """How many rows of a reference set have a place here; whether the pixels are theirs is seen when looked at."""
-        places = (_place(tile["image"], tile) for _, tile in tiles[["image", "x", "y"]].iterrows())
-        return sum(place in self._rows for place in places)
+        return sum(place in self._rows for place in _places(tiles["image"], tiles))
 
     def rows(self) -> pd.DataFrame:
         """What was attached, as rows of a manifest."""
-        return pd.DataFrame([row for found in self._rows.values() for row in found]).reset_index(drop=True)
+        return self._manifest
+
+    def _learn(self, manifest: pd.DataFrame) -> int:
+        rows = {place: list(found) for place, found in self._rows.items()}
+        names = manifest["path"].map(os.path.basename)
+        for i, place in enumerate(_places(names, manifest), start=len(self._manifest)):
+            rows.setdefault(place, []).append(i)
+        self._manifest = pd.concat([self._manifest, manifest], ignore_index=True)
+        self._rows = rows
+        self._paths = self._paths | dict(zip(names, manifest["path"], strict=True))
+        return len(rows)
 
     def image(self, tile: pd.Series) -> np.ndarray | None:
         """Pixels of a real tile, uint8 `(H, W, 3)`; `None` if they are not attached, or others than they were.
@@ -78,7 +91,8 @@ class AttachedTiles:
         Args:
             tile: row of a reference set.
         """
-        for row in self._rows.get(_place(tile["image"], tile), ()):
+        (place,) = _places([tile["image"]], tile.to_frame().T)
+        for row in (self._manifest.iloc[i] for i in self._rows.get(place, ())):
             try:
                 pixels = read_grid_tile(row, read_image(row["path"]))
             except ManifestError:  # moved or damaged since: as good as not attached
@@ -92,14 +106,15 @@ class AttachedTiles:
 
         Nothing but the image's name says that it is the right one: a window has no hash.
         """
-        try:
-            image = read_image(self._paths[image_name])
-        except (KeyError, ManifestError):
-            return self._besides.window(image_name, x, y, side_px) if self._besides else None
-        window = image[int(y) : int(y) + side_px, int(x) : int(x) + side_px]
-        return window if window.shape[:2] == (side_px, side_px) else None
+        path = self._paths.get(image_name)
+        with suppress(ManifestError):  # moved or damaged since: as good as not attached
+            if path is not None:
+                window = read_image(path)[int(y) : int(y) + side_px, int(x) : int(x) + side_px]
+                if window.shape[:2] == (side_px, side_px):
+                    return window
+        return self._besides.window(image_name, x, y, side_px) if self._besides else None
 
 
-def _place(name: str, row: pd.Series) -> Place:
-    x, y = (None if pd.isna(row[axis]) else float(row[axis]) for axis in ("x", "y"))
-    return name, x, y
+def _places(names: Iterable[str], rows: pd.DataFrame) -> Iterator[Place]:
+    for name, x, y in zip(names, rows["x"], rows["y"], strict=True):
+        yield name, None if pd.isna(x) else float(x), None if pd.isna(y) else float(y)

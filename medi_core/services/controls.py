@@ -2,6 +2,7 @@
 
 Blurred tiles have the right colours and no detail; stain-shuffled ones the right tissue in the stain of another
 tile, and so most often of another center. A useful distance puts both farther away than real tiles of other patients.
+Stain-jittered ones are what a training is usually given instead of synthetic tiles: an arm of the experiment.
 """
 
 from collections.abc import Callable
@@ -12,13 +13,16 @@ import pandas as pd
 from medi_core.data.feature_cache import tile_digest
 from medi_core.data.grid_tiles import iterate_grid_tiles
 from medi_core.data.patients import patients_of
-from medi_core.data.reference_set import COLUMNS, ReferenceSet
+from medi_core.data.reference_set import COLUMNS, ReferenceSet, is_train_split
 from medi_core.errors import TooLittleTissueError
 from medi_core.services.encoding import EncodingService
+from medi_core.stain.jitter import jitter_stains
 from medi_core.stain.restain import StainProfile, measure_profile, restain
 from medi_core.stain.separation import stain_strengths
 
-BLURRED, STAIN_SHUFFLED = "blurred", "stain-shuffled"
+BLURRED, STAIN_SHUFFLED, STAIN_JITTERED = "blurred", "stain-shuffled", "stain-jittered"
+JITTER = 0.3
+"""Each stain of a jittered tile is scaled by 1 ± this."""
 MAX_TILES_A_CELL = 24
 """Of a (cancer type, center, split), spread over its patients."""
 BLUR_SIGMA_PX = 2.0
@@ -32,7 +36,10 @@ def make_controls(
     seed: int = 0,
     on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> ReferenceSet:
-    """A blurred and a stain-shuffled copy of some real tiles of every cell; tiles without two stains have no copy.
+    """Blurred and stain-shuffled copies of some training tiles of every cell, stain-jittered ones of all splits.
+
+    Tiles without two stains have no copy. A shuffled tile has the stain of another training tile, a jittered one
+    nobody's: an experiment may train on it whoever it tests.
 
     Args:
         manifest: rows of grid tiles, as `read_manifest` gives them.
@@ -42,19 +49,24 @@ def make_controls(
         on_progress: called with (tiles read, tiles in all).
 
     Returns:
-        Rows of the tiles they were made from, but: `id` and stains of the copy, origin `control`, group `blurred` or
-        `stain-shuffled`, and in `of` the id of the real tile.
+        Rows of the tiles they were made from, but: `id` and stains of the copy, origin `control`, group `blurred`,
+        `stain-shuffled` or `stain-jittered`, and in `of` the id of the real tile.
     """
-    chosen = _spread(real, seed)
-    tiles, profiles = _with_two_stains(manifest.loc[chosen], on_progress)
-    rows = sorted(tiles)
-    donors = np.random.default_rng(seed).permutation(rows)
+    tiles, profiles = _with_two_stains(manifest.loc[_spread(real, seed)], on_progress)
+    every = sorted(tiles)
+    trained_on = [
+        row for row in every if is_train_split(real.loc[[row]]).all()
+    ]  # what held-out tiles are compared with
+    order = np.random.default_rng(seed).permutation(trained_on)
+    donor = dict(zip(order, np.roll(order, 1), strict=True))
+    jitter = np.random.default_rng(seed)
     copies = {
-        BLURRED: [_blur(tiles[row]) for row in rows],
-        STAIN_SHUFFLED: [restain(tiles[a], profiles[a], profiles[b]) for a, b in zip(rows, donors, strict=True)],
+        BLURRED: (trained_on, [_blur(tiles[row]) for row in trained_on]),
+        STAIN_SHUFFLED: (trained_on, [restain(tiles[r], profiles[r], profiles[donor[r]]) for r in trained_on]),
+        STAIN_JITTERED: (every, [jitter_stains(tiles[row], JITTER, jitter) for row in every]),
     }
-    parts = [_described(real.loc[rows], group, images) for group, images in copies.items()]
-    features = [encoding.features_of(images) for images in copies.values()]
+    parts = [_described(real.loc[rows], group, images) for group, (rows, images) in copies.items()]
+    features = [encoding.features_of(images) for _, images in copies.values()]
     return ReferenceSet(pd.concat(parts, ignore_index=True), np.concatenate(features), {})
 
 

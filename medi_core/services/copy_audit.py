@@ -18,7 +18,7 @@ from medi_core.data.reference_set import is_held_out, is_train_split
 from medi_core.data.tile_dataset import read_image
 from medi_core.errors import InvalidRequestError, ManifestError, ReferenceSetError
 from medi_core.metrics.intervals import wilson_interval
-from medi_core.metrics.memorization import Region, flag_copies, nearest_windows
+from medi_core.metrics.memorization import Region, flag_copies, nearest_windows, require_baseline
 
 WINDOW_COLUMNS = ("window_similarity", "window_image", "window_x", "window_y", "window_turn")
 """Of the training window a tile is most like: correlation, name of its image, left and top edge in px, and which of
@@ -93,10 +93,12 @@ def audit_files(
         TooFewTilesError: too few held-out tiles for such a percentile.
     """
     synthetic, real = read_manifest(synthetic_path), read_manifest(real_path)
+    real = real[real["origin"] != "synthetic"]
     training = real[is_train_split(real)]
     if training.empty:
         raise ManifestError(f"{real_path.name} has no row of the training split: nothing can have been copied from it")
     held_out = baseline_rows(real.assign(origin="real"))
+    require_baseline(len(held_out), percentile)  # before the long part
     made, usual = tiles_of(synthetic), tiles_of(held_out)
     groups = [*[None] * len(made), *held_out["patient_id"]]
     windows = windows_of_tiles([*made, *usual], groups, training, on_progress)

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from medi_core.errors import InvalidRequestError
+from medi_core.metrics.memorization import Region, nearest_windows
 from medi_core.metrics.tile_windows import orient
 from medi_core.services.attached_tiles import AttachedTiles
 from medi_core.services.copy_audit import CopyReport, copy_report
 from medi_core.services.generated_tile import GeneratedTile
 from medi_core.services.generation import GenerationService, request_from
 from medi_core.services.reference import ReferenceService
+
+ROUNDING = 0.01
+"""Of a similarity: the file may have been saved anew."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class CopyPair:
     turned: np.ndarray
     """uint8 `(S, S, 3)`: the tile in the orientation in which it is like the window."""
     window: np.ndarray | None
-    """uint8 `(S, S, 3)`; `None` where the training image is not attached."""
+    """uint8 `(S, S, 3)`; `None` where the training image is not attached, or another one under its name."""
 
 
 class CopyAuditService:
@@ -53,4 +57,12 @@ class CopyAuditService:
         (tile,) = self._generation.generate(request_from(json.loads(row["requested"])))
         place = (row["window_image"], row["window_x"], row["window_y"])
         window = (attached or self._attached).window(*place, len(tile.image))
+        if window is not None and not _is_like(tile.image, window, row["window_similarity"]):
+            window = None  # another image of that name
         return CopyPair(tile, orient(tile.image, int(row["window_turn"])), window)
+
+
+def _is_like(tile: np.ndarray, window: np.ndarray, similarity: float) -> bool:
+    """Whether the two are as similar as the audit found them."""
+    found = nearest_windows(tile[None], [Region("window", window)]).similarity[0]
+    return bool(found >= similarity - ROUNDING)

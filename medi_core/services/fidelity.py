@@ -30,8 +30,6 @@ TRAINED_PAIRS, UNSEEN_PAIRS = "seen and rare pairs", "never seen pairs"
 ASKED, OPEN, FLOOR = "synthetic (asked with metadata)", "synthetic (class only)", "real, other patients"
 BLUR, SHUFFLE = "real, other patients, blurred", "real, other patients, stain-shuffled"
 CONTROLS = {BLUR: BLURRED, SHUFFLE: STAIN_SHUFFLED}
-OPTIONAL = (OPEN, *CONTROLS)
-"""Sides that a subgroup can be compared without."""
 HELD_OUT = "held out"
 CELL = ["cancer_type", "center"]
 MEASURES = ("kid", "kid_sd", "fd", "precision", "recall", "density", "coverage")
@@ -119,7 +117,7 @@ def fidelity_table(reference_set: ReferenceSet, by: str = "overall", config: Fid
     """Synthetic tiles, and real ones of the training split, against real tiles of patients the generator never saw.
 
     Two more rows are real tiles of the training split spoiled on purpose (services/controls.py): blurred, and in the
-    stain of another tile. They show what the measures see.
+    stain of another tile. They show what the measures see, and have an n of their own: a cell may have fewer of them.
 
     All sides of a subgroup have the same number of tiles of each (cancer type, center) cell that none of them
     lacks, so that a different mix does not pass for a lack of fidelity. Class-only tiles have no center: they match
@@ -132,7 +130,7 @@ def fidelity_table(reference_set: ReferenceSet, by: str = "overall", config: Fid
         config: how tiles are drawn and compared.
 
     Returns:
-        A row a (subgroup, compared): by, subgroup, compared, n (tiles a side, the same for all rows of a subgroup),
+        A row a (subgroup, compared): by, subgroup, compared, n (tiles a side, the same for all but the spoiled ones),
         n_patients and num_cells (of the held-out tiles), kid and kid_sd (mean and spread over subsets), fd,
         precision, recall, density, coverage; NaN below `min_tiles`. Compare rows of one subgroup only: all but kid
         depend on n, and fixed numbers a cell pull kid below 0, the more the fewer tiles, its floor as much (class
@@ -177,16 +175,30 @@ def _subgroups(tiles: pd.DataFrame, by: str) -> Iterator[tuple[str, Sides]]:
 
 def _compare(features: np.ndarray, sides: Sides, config: FidelityConfig) -> list[dict[str, object]]:
     """A row a side that is compared with the held-out one; NaN for a side without tiles."""
-    given = {name: side for name, side in sides.items() if side is not None and (name not in OPTIONAL or len(side))}
+    main = {name: side for name, side in sides.items() if name not in CONTROLS}
+    given = {name: side for name, side in main.items() if side is not None and (name != OPEN or len(side))}
     wanted = _tiles_a_cell(given, config.max_tiles)
-    drawn = {name: _draw(side, wanted, name == OPEN, config.seed) for name, side in given.items()}
-    real = drawn.pop(HELD_OUT)
-    patients = given[HELD_OUT].loc[real, "patient_id"]
-    facts = {"n": len(real), "n_patients": patients.nunique(), "num_cells": len(wanted)}
-    is_enough = len(real) >= config.min_tiles
-    measures = {name: _measure(features[real], features[rows], config) for name, rows in drawn.items() if is_enough}
-    nothing = dict.fromkeys(MEASURES, np.nan)
-    return [{"compared": name} | facts | measures.get(name, nothing) for name in sides if name != HELD_OUT]
+    rows = [_row(features, given, name, wanted, config) for name in main if name != HELD_OUT]
+    for name in sides.keys() & CONTROLS:
+        side = sides[name]
+        if side is not None and len(side):  # it has the tiles it has: the others are compared without it
+            fewer = pd.concat([wanted, _sizes(side)], axis=1, join="inner").min(axis=1).astype(int)
+            rows.append(_row(features, {HELD_OUT: given[HELD_OUT], name: side}, name, fewer, config))
+    order = list(sides)
+    return sorted(rows, key=lambda row: order.index(row["compared"]))
+
+
+def _row(
+    features: np.ndarray, given: dict[str, pd.DataFrame], name: str, wanted: pd.Series, config: FidelityConfig
+) -> dict[str, object]:
+    """One side against the held-out one, with as many tiles a cell as wanted; NaN if it is not given, or too small."""
+    real = _draw(given[HELD_OUT], wanted, False, config.seed)
+    patients = given[HELD_OUT].loc[real, "like"].nunique()
+    facts = {"compared": name, "n": len(real), "n_patients": patients, "num_cells": len(wanted)}
+    if name not in given or len(real) < config.min_tiles:
+        return facts | dict.fromkeys(MEASURES, np.nan)
+    rows = _draw(given[name], wanted, name == OPEN, config.seed)
+    return facts | _measure(features[real], features[rows], config)
 
 
 def _measure(real: np.ndarray, compared: np.ndarray, config: FidelityConfig) -> dict[str, float]:

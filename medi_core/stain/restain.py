@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medi_core.stain.macenko import estimate_stain_matrix, separate_with
-from medi_core.stain.separation import STRENGTH_PERCENTILE, tissue_mask
+from medi_core.stain.separation import STRENGTH_PERCENTILE, optical_density, tissue_mask
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def measure_profile(image: np.ndarray) -> StainProfile:
 
 
 def restain(image: np.ndarray, own: StainProfile, other: StainProfile) -> np.ndarray:
-    """An image, uint8 `(H, W, 3)`, RGB, as if stained like another one; what is neither stain is lost.
+    """An image, uint8 `(H, W, 3)`, RGB, as if stained like another one; what is neither stain stays as it is.
 
     Args:
         image: any.
@@ -44,6 +44,7 @@ def restain(image: np.ndarray, own: StainProfile, other: StainProfile) -> np.nda
     Returns:
         uint8 `(H, W, 3)`.
     """
-    concentrations = separate_with(image, own.matrix) * (other.strengths / own.strengths)
-    density = concentrations @ other.matrix  # (H, W, 2) @ (2, 3) → (H, W, 3)
+    concentrations = separate_with(image, own.matrix)  # (H, W, 2)
+    neither = optical_density(image) - concentrations @ own.matrix  # (H, W, 2) @ (2, 3) → (H, W, 3)
+    density = neither + concentrations * (other.strengths / own.strengths) @ other.matrix
     return np.clip(255 * np.exp(-density), 0, 255).round().astype(np.uint8)

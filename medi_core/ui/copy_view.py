@@ -8,12 +8,13 @@ from PIL import Image
 
 from medi_core.data.tile_files import png_text
 from medi_core.errors import MediError
+from medi_core.figures.labels import interval_text
 from medi_core.figures.similarity_histogram import similarity_histogram
 from medi_core.services.copy_audit import CopyReport
 from medi_core.ui.handlers import reported, write_download
 from medi_core.ui.plot_view import build_plot
 from medi_core.ui.shared import GPU_QUEUE, SessionTiles, Shared
-from medi_core.ui.tables import interval_text, table_html
+from medi_core.ui.tables import table_html
 
 NUM_PAIRS = 20
 NOTE = (
@@ -96,7 +97,7 @@ def build_image(label: str, elem_id: str) -> gr.Image:
 
 def summary(report: CopyReport) -> str:
     """The share that is flagged, by group, with what it is read against."""
-    shares = [interval_text(*row) for row in report.table[["share", "ci_low", "ci_high"]].to_numpy(float)]
+    shares = [interval_text(*row, digits=2) for row in report.table[["share", "ci_low", "ci_high"]].to_numpy(float)]
     titles = {"group": "Tiles", "n": "n", "n_unmeasurable": "Too plain to compare", "flagged": "Flagged"}
     table = table_html(report.table.assign(with_interval=shares), titles | {"with_interval": "Share, 95 % interval"})
     line = (

@@ -25,8 +25,9 @@ MEASURES = {
 }
 NOTE = (
     "Everything is compared with real tiles of patients that the generator never saw, as many of each cancer type and "
-    "center on both sides. Read a value against <b>real, other patients</b> of the same row, never against 0. Blurred "
-    "and stain-shuffled real tiles show what the measure sees. Bars: spread over 50 random subsets (kernel distance)."
+    "center on both sides (class only: of each cancer type). Read a value against <b>real, other patients</b> of the "
+    "same row, never against 0. Blurred and stain-shuffled real tiles show what the measure sees. Bars: spread over 50 "
+    "random subsets (kernel distance)."
 )
 
 
@@ -75,7 +76,7 @@ def dots(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Rows of `fidelity_table` as `dot_plot` takes them; only the kernel distance has a spread."""
     spread = frame["kid_sd"] if measure == "kid" else pd.Series(float("nan"), frame.index)
     text = [
-        f"{row.subgroup}<br>{row.compared}: {getattr(row, measure):.3g}<br>"
+        f"{row.subgroup}\n{row.compared}: {getattr(row, measure):.3g}\n"
         f"{row.n:,} tiles a side, {row.n_patients:,} held-out patients"
         for row in frame.itertuples()
     ]

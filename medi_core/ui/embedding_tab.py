@@ -1,7 +1,6 @@
 """Map: real and synthetic tiles by what an encoder sees in them; click a point for its tile, draw a lasso to count."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from functools import partial
 from html import escape
@@ -10,13 +9,13 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 
-from medi_core.errors import MediError, ReferenceSetError
+from medi_core.errors import ReferenceSetError
 from medi_core.figures.embedding_map import embedding_map_figure
 from medi_core.metadata.schema import ATTRIBUTE
 from medi_core.metadata.vocabulary import count
 from medi_core.projection import ProjectionConfig
 from medi_core.services.streaming import stream
-from medi_core.ui.handlers import gallery_image, progress_html, reported, write_download
+from medi_core.ui.handlers import gallery_image, progress_html, reported, session_folder, write_download
 from medi_core.ui.plot_view import build_plot
 from medi_core.ui.point_view import counts_html, facts_html, neighbours_html, point_verdict_html
 from medi_core.ui.runs import wire_run
@@ -31,6 +30,7 @@ UPLOAD_NOTE = (
     '<p class="medi-note">A zip of the images and one manifest (.csv with the column path; x and y for tiles of a '
     "larger image), at most 100 MB. Seen by you alone, and deleted after an hour or when you upload another one.</p>"
 )
+UPLOADED = "{} of the map stand where yours do; click one: it is shown where the pixels are the same."
 
 
 def build_embedding_tab(shared: Shared) -> None:
@@ -101,15 +101,17 @@ def build_embedding_tab(shared: Shared) -> None:
     def on_upload(path: str | None, before: SessionTiles | None):
         if path is None:
             return gr.skip(), gr.skip()
-        folder = Path(tempfile.mkdtemp(prefix="medi-tiles-"))
+        folder = session_folder()
         try:
             tiles, num = service.attach_upload(Path(path), folder)
-        except MediError:
+        except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        finally:
+            Path(path).unlink(missing_ok=True)
         if before is not None:
             before.delete()
-        return SessionTiles(folder, tiles), f"{count(num, 'real tile')} of the map can be seen now. Click a point."
+        return SessionTiles(folder, tiles), UPLOADED.format(count(num, "real tile"))
 
     @reported
     def on_click(uploaded: SessionTiles | None, event: gr.EventData):

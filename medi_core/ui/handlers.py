@@ -132,6 +132,12 @@ def write_download(name: str, content: bytes) -> str:
     return str(path)
 
 
+def session_folder() -> Path:
+    """An empty folder for a visitor's files; it goes with the downloads: after an hour, or with this process."""
+    with translate_write_errors("the upload"):
+        return Path(tempfile.mkdtemp(dir=_download_root()))
+
+
 @functools.cache
 def _download_root() -> Path:
     """A folder of this process alone, deleted with it."""

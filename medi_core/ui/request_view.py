@@ -7,20 +7,21 @@ import pandas as pd
 
 from medi_core.errors import ReferenceSetError
 from medi_core.figures.dot_plot import dot_plot
+from medi_core.figures.labels import interval_text
 from medi_core.metadata.schema import ATTRIBUTE, display_name
-from medi_core.services.asked_versus_got import ASKED_IN
+from medi_core.services.asked_versus_got import AGREEMENT, ASKED_IN
 from medi_core.ui.handlers import reported, write_download
 from medi_core.ui.plot_view import build_plot
 from medi_core.ui.shared import Shared
-from medi_core.ui.tables import interval_text, table_html
+from medi_core.ui.tables import table_html
 
 REAL = "held-out real"
 SERIES = ("seen", "rare", "never seen", "attribute sweep", REAL)
 NOTE = (
     "A probe learns each value on real tiles of training patients. Shown is how often it names the value asked for: on "
-    "synthetic tiles, by the support of their cancer type at their center, and on real tiles of other patients, which "
-    "is the most that can be expected. Bars: 95 % intervals, over patients for real tiles. Values that the probe could "
-    "not learn are in the table as n/a."
+    "synthetic tiles, by the support of their cancer type at their center, and on real tiles of other patients. Read "
+    "the one against the other, which it may exceed. Bars: 95 % intervals, over patients for real tiles. Values that "
+    "the probe could not learn are in the table."
 )
 
 
@@ -76,8 +77,8 @@ def dots(frame: pd.DataFrame) -> pd.DataFrame:
 def _dots(frame: pd.DataFrame, series, prefix: str, n) -> pd.DataFrame:
     columns = {"label": "value", "value": f"{prefix}agreement", "low": f"{prefix}ci_low", "high": f"{prefix}ci_high"}
     rows = pd.DataFrame({name: frame[column] for name, column in columns.items()}).assign(series=series, n=n)
-    shares = [interval_text(*each) for each in rows[["value", "low", "high"]].to_numpy(float)]
-    return rows.assign(text=rows["label"] + "<br>" + rows["series"] + ": " + shares + "<br>" + rows["n"])
+    shares = [interval_text(*each, digits=2) for each in rows[["value", "low", "high"]].to_numpy(float)]
+    return rows.assign(text=rows["label"] + "\n" + rows["series"] + ": " + shares + "\n" + rows["n"])
 
 
 def stain_sentence(stains: pd.DataFrame) -> str:
@@ -94,11 +95,11 @@ def stain_sentence(stains: pd.DataFrame) -> str:
 
 def table_of(frame: pd.DataFrame) -> str:
     """All rows, with intervals in words."""
-    shown = frame.assign(
-        value=frame["value"].map(display_name),
-        got=[interval_text(*row) for row in frame[["agreement", "ci_low", "ci_high"]].to_numpy(float)],
-        real=[interval_text(*row) for row in frame[["real_agreement", "real_ci_low", "real_ci_high"]].to_numpy(float)],
+    got, real = (
+        [interval_text(*row, digits=2) for row in frame[[f"{of}{name}" for name in AGREEMENT]].to_numpy(float)]
+        for of in ("", "real_")
     )
+    shown = frame.assign(value=frame["value"].map(display_name), got=got, real=real)
     titles = {"value": "Asked for", "group": "Tiles", "n": "n", "got": "Synthetic", "real": "Held-out real"}
     titles |= {"real_n": "n real", "real_patients": "Patients", "ratio": "Ratio", "chance": "Chance"}
     return table_html(shown, titles)

@@ -21,13 +21,6 @@ def table_html(frame: pd.DataFrame, titles: Mapping[str, str]) -> str:
     return f'<div class="medi-scroll" tabindex="0">{table}</div>'
 
 
-def interval_text(value: float, low: float, high: float) -> str:
-    """`0.83 [0.75, 0.90]`, or n/a."""
-    if pd.isna(value):
-        return NOT_MEASURED
-    return f"{value:.2f}" if pd.isna(low) else f"{value:.2f} [{low:.2f}, {high:.2f}]"
-
-
 def _cell(value: object) -> str:
     if value is None or value != value:  # NaN alone differs from itself
         return NOT_MEASURED

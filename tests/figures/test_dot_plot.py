@@ -6,7 +6,7 @@ from medi_core.figures.dot_plot import dot_plot
 
 TABLE = pd.DataFrame(
     [
-        ("Lung_benign", "real", 0.8, 0.7, 0.95, "a<b"),
+        ("Lung_benign", "real", 0.8, 0.7, 0.95, "a<b\nsecond line"),
         ("Lung_benign", "synthetic", 0.4, 0.3, 0.6, "40 tiles"),
         ("Colon", "real", 0.5, float("nan"), float("nan"), "one patient"),
         ("Colon", "synthetic", float("nan"), float("nan"), float("nan"), "none"),
@@ -44,4 +44,4 @@ def test_a_series_keeps_its_colour_and_shape_whatever_else_is_drawn():
 
 
 def test_texts_are_not_read_as_html():
-    assert dot_plot(TABLE, ("real", "synthetic"), "share", dark=False).data[0].text[0] == "a&lt;b"
+    assert dot_plot(TABLE, ("real", "synthetic"), "share", dark=False).data[0].text[0] == "a&lt;b<br>second line"

@@ -1,5 +1,6 @@
 """A planted copy is flagged and named; real tiles of other patients tell what is usual."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -130,19 +131,25 @@ def test_the_command_prints_what_is_flagged_and_writes_every_pair(synthetic_path
 
 
 def test_a_pair_is_the_tile_made_again_and_turned_beside_its_window_if_attached(tiny_services, tmp_path):
-    (tile,) = tiny_services.generation.generate(GenerationRequest(MetadataRecord(), (3,)))
-    row = {"id": "t", "origin": "synthetic", "requested": provenance_json(tile.provenance()), "window_similarity": 0.4}
+    (noise,) = tiny_services.generation.generate(GenerationRequest(MetadataRecord(), (3,)))
+    tile = dataclasses.replace(noise, image=synthetic_tissue(128, 9))  # random weights make no texture to compare
+    region = np.full((192, 192, 3), 255, np.uint8)
+    region[9:137, 5:133] = orient(tile.image, 5)
+    row = {"id": "t", "origin": "synthetic", "requested": provenance_json(tile.provenance()), "window_similarity": 0.99}
     tiles = pd.DataFrame([row | {"window_image": "real-0.png", "window_x": 5.0, "window_y": 9.0, "window_turn": 5.0}])
     reference = ReferenceSet(tiles.reindex(columns=COLUMNS), np.zeros((1, 2), np.float32), {})
     attached = AttachedTiles()
-    service = CopyAuditService(tiny_services.generation, SimpleNamespace(load=lambda: reference), attached)
+    service = CopyAuditService(
+        SimpleNamespace(generate=lambda _: [tile]), SimpleNamespace(load=lambda: reference), attached
+    )
     pair = service.pair("t")
     assert pair.window is None
     np.testing.assert_array_equal(pair.turned, orient(tile.image, 5))
-    region = synthetic_tissue(192, 0)
     Image.fromarray(region).save(tmp_path / "real-0.png")
     pd.DataFrame({"path": ["real-0.png"]}).to_csv(tmp_path / "attach.csv", index=False)
     attached.attach(tmp_path / "attach.csv")
     np.testing.assert_array_equal(service.pair("t").window, region[9:137, 5:133])
+    Image.fromarray(synthetic_tissue(192, 3)).save(tmp_path / "real-0.png")
+    assert service.pair("t").window is None, "another image under the same name is not shown as evidence"
     with pytest.raises(InvalidRequestError, match="no audited synthetic tile 'u'"):
         service.pair("u")

@@ -162,7 +162,7 @@ def test_a_zip_that_names_files_outside_itself_or_tiles_of_no_map_is_refused(ser
     outside = tmp_path / "outside.csv"
     outside.write_text(f"path\n{toy_manifest.parent}/regions/region-00.png\n")
     path = zip_of_images(tmp_path / "bad.zip", outside, toy_manifest.parent)
-    with pytest.raises(ManifestError, match=r"names images that are not in it, e.g. region-00.png"):
+    with pytest.raises(ManifestError, match="names an image outside itself"):
         service.attach_upload(path, tmp_path / "one")
     Image.fromarray(synthetic_tissue(128, 0)).save(tmp_path / "other.png")
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
