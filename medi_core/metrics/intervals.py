@@ -44,8 +44,9 @@ def wilson_interval(successes: float, n: int, level: float = 0.95) -> tuple[floa
     centre = p + z**2 / (2 * n)
     half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     scale = 1 + z**2 / n
-    # at p = 0 and 1 an end is 0 or 1 up to rounding
-    return max(float((centre - half) / scale), 0.0), min(float((centre + half) / scale), 1.0)
+    # at p = 0 and 1 an end is 0 or 1, but for rounding
+    low = 0.0 if successes == 0 else float((centre - half) / scale)
+    return low, 1.0 if successes == n else float((centre + half) / scale)
 
 
 def proportion_interval(
