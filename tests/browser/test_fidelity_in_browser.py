@@ -10,10 +10,12 @@ pytestmark = pytest.mark.browser
 def test_distances_are_drawn_beside_their_floor_and_follow_the_choice(page):
     _open_view(page, "Distance from real tiles", "#distance-plot")
     wait_for_text(page, "#distance-table", "real, other patients")
-    legend = page.locator("#distance-plot .legendtext").all_inner_texts()
+    legend = page.locator("#distance-plot .legendtext").all_text_contents()
     assert {"synthetic (asked with metadata)", "real, other patients"} <= set(legend)
     page.get_by_label("By cancer type").check()
-    wait_for_text(page, "#distance-plot", "Breast invasive carcinoma")
+    wait_for_text(page, "#distance-table", "Breast invasive carcinoma")
+    labels = page.locator("#distance-plot .ytick").all_text_contents()
+    assert "Breast invasive carcinoma" in labels
     with page.expect_download() as download:
         click_download(page, "Download table (CSV)")
     assert "cancer_type" in download.value.path().read_text()
