@@ -180,7 +180,8 @@ class ReviewStore:
         """
         parsed = ("value", "facts", "prompts")
         rows = [dict(row) for row in self._read(query, (study_id, PRACTICE))]
-        return [row | {name: json.loads(row[name]) for name in parsed} for row in rows]
+        rows = [row | {name: json.loads(row[name]) for name in parsed} for row in rows]
+        return [row | {"value": _writable(row["value"])} for row in rows]
 
     def backup(self, target: Path) -> None:
         """A whole copy of the file, while readers go on.
@@ -261,6 +262,11 @@ def now() -> str:
 
 def _json(value: Any) -> str:
     return json.dumps(value, sort_keys=True)  # ASCII: a lone surrogate in free text is no UTF-8
+
+
+def _writable(value: Any) -> Any:
+    """An answer without lone surrogates, which older versions took in free text and no file can hold."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
 def _study(row: sqlite3.Row) -> Study:

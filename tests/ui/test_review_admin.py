@@ -58,8 +58,15 @@ def test_without_a_passphrase_administration_says_how_to_switch_it_on():
 
 
 def test_an_empty_number_is_an_error_not_a_0():
-    with pytest.raises(InvalidRequestError, match="tiles, seed: enter a whole number"):
-        design_of("A", ["realism"], None, 0, [], [], 0, 10, 4, None, 384)
+    with pytest.raises(InvalidRequestError, match="tiles, repeats: enter a whole number"):
+        design_of("A", ["realism"], None, 0, [], [], None, 10, 4, None, 384)
+
+
+def test_without_a_seed_one_is_drawn_that_cannot_be_guessed():
+    seeds = {design_of("A", ["realism"], 4, 0, [], [], 0, 10, 4, None, 384).seed for _ in range(20)}
+    assert len(seeds) == 20
+    assert max(seeds) > 2**20
+    assert design_of("A", ["realism"], 4, 0, [], [], 0, 10, 4, 0, 384).seed == 0
 
 
 def test_what_readers_and_admins_wrote_is_shown_as_text(tmp_path):
