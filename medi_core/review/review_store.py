@@ -191,6 +191,10 @@ class ReviewStore:
         """
         if not self.path.is_file():
             raise StorageError(f"there is no {self.path}: nothing to back up")
+        if target.is_dir():
+            raise StorageError(f"{target} is a folder: give a file to write, such as {target / FILE_NAME}")
+        if target.exists() and target.samefile(self.path):
+            raise StorageError(f"{target} is the store itself: give another file to write")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with self._connection() as source, closing(sqlite3.connect(target)) as copy:

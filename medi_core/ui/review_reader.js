@@ -179,8 +179,8 @@ const head = () => make('header', {},
     make('label', {}, `${step.is_practice ? 'Practice' : 'Tile'} ${step.number} of ${step.total}`,
          make('progress', {value: step.number - 1, max: step.total})),
     button('Zoom', turnZoom, {class: 'medi-review-quiet', 'aria-label': 'Zoom in or out'}),
-    make('span', {class: 'medi-review-who'}, who.reader),
-    button('Pause', pause, {class: 'medi-review-quiet', id: 'review-pause'}));
+    button('Pause', pause, {class: 'medi-review-quiet', id: 'review-pause'}),
+    make('span', {class: 'medi-review-who'}, `Reader: ${who.reader}`));
 const turnZoom = () => {
     zoom = (zoom + 1) % ZOOMS.length;
     for (const inner of root.querySelectorAll('.medi-review-inner')) inner.style.width = `${100 * ZOOMS[zoom]}%`;

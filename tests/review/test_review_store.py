@@ -179,5 +179,10 @@ def test_a_backup_is_one_whole_file(store, study, tmp_path):
     copy = ReviewStore(tmp_path / "copy")
     assert copy.studies() == [study]
     assert copy.answers(copy.reader(study.id, "ann")) == {(item, "realism"): 4}
+    with pytest.raises(StorageError, match="is a folder: give a file"):
+        store.backup(tmp_path / "copy")
+    with pytest.raises(StorageError, match="is the store itself"):
+        store.backup(store.path.parent / "." / store.path.name)
+    assert store.answers(reader) == {(item, "realism"): 4}
     with pytest.raises(StorageError, match="nothing to back up"):
         ReviewStore(tmp_path / "nowhere").backup(tmp_path / "x")
