@@ -58,7 +58,8 @@ def d_prime(
 ) -> Estimate:
     """Sensitivity index z(hit rate) − z(false alarm rate), all readers together; 0 = chance.
 
-    NaN where a kind is missing. Half an answer is added to hits and false alarms and one to each kind, so that rates of 0 and 1 stay finite.
+    NaN where a kind is missing. Half an answer is added to hits and false alarms and one to each kind, so that rates of
+    0 and 1 stay finite.
 
     Args:
         is_positive, called_positive: `(N,)`, 0 or 1.
