@@ -30,6 +30,7 @@ def main() -> int:
 
         given = {name: getattr(flags, name) for name in ("checkpoint", "device", "dtype", "encoder", "tiles")}
         services = build_services(Settings.from_environment(**given))
+        services.studies.studies()  # a store that cannot be used is told now, not to the first reader
         if reason := volatile_reason(services.settings.data_dir):
             folder = services.settings.data_dir
             print(

@@ -38,7 +38,7 @@ def review_new(flags: argparse.Namespace) -> dict[str, Any]:
     import dataclasses
 
     from medi_core.bootstrap import build_services
-    from medi_core.review.study import StudyDesign
+    from medi_core.review.study import StudyDesign, draw_seed
 
     design = StudyDesign(
         name=flags.name,
@@ -50,7 +50,7 @@ def review_new(flags: argparse.Namespace) -> dict[str, Any]:
         num_repeats=flags.repeats,
         num_pairs=flags.pairs,
         num_practice=flags.practice,
-        seed=flags.seed,
+        seed=draw_seed() if flags.seed is None else flags.seed,
         display_px=flags.display_px,
     )
     given = {"tiles": flags.tiles or "", "data_dir": _data_dir(flags)}
@@ -147,7 +147,7 @@ def _add_new(actions) -> None:
     command.add_argument("--repeats", type=int, default=0, help="tiles shown twice, for agreement within readers")
     command.add_argument("--pairs", type=int, default=10, help="for the task center_pair (default: 10)")
     command.add_argument("--practice", type=int, default=4, help="tiles with feedback, outside the study (default: 4)")
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--seed", type=int, help="keep it to yourself (default: drawn at random)")
     command.add_argument("--display-px", type=int, default=384, help="largest size on the screen (default: 384)")
     command.add_argument("--data-dir", help="where studies are kept (default: MEDI_DATA_DIR)")
 

@@ -39,7 +39,7 @@ def crossed_bootstrap(
         level: of confidence.
 
     Returns:
-        Lower and upper end; NaN for fewer than 2 cases.
+        Lower and upper end; NaN for fewer than 2 cases, and where all resamples are alike: that is no certainty.
 
     Source: Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2). It is conservative: never
     narrower, in expectation, than the variance of crossed random effects.
@@ -54,10 +54,40 @@ def crossed_bootstrap(
         weights = weights * _draws(reader_codes, num, rng)[:, reader_codes]
     with np.errstate(invalid="ignore", divide="ignore"):
         results = statistic(weights @ columns)
-    if np.isnan(results).all():
-        return NO_INTERVAL
-    low, high = np.nanquantile(results, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return _percentiles(results, level)
+
+
+def crossed_mean_of_readers(
+    values: np.ndarray,
+    readers: Sequence[object],
+    cases: Sequence[object],
+    statistic: Callable[[np.ndarray], np.ndarray],
+    num: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[float, float, float]:
+    """A statistic of each reader alone, averaged over readers, and its interval as `crossed_bootstrap` draws it.
+
+    All readers see the same draw of cases; one for whom the statistic is NaN counts for nothing.
+
+    Returns:
+        Value, lower and upper end; NaN as in `crossed_bootstrap`.
+    """
+    columns = _with_ones(values)
+    reader_codes, case_codes = pd.factorize(np.asarray(readers, object))[0], pd.factorize(np.asarray(cases, object))[0]
+    if len(columns) == 0:
+        return np.nan, *NO_INTERVAL
+    owns = [reader_codes == reader for reader in range(reader_codes.max() + 1)]
+    rng = np.random.default_rng(seed)
+    weights = _draws(case_codes, num, rng)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        whole = np.array([statistic(columns[own].sum(axis=0, keepdims=True))[0] for own in owns])
+        drawn = np.stack([statistic(weights[:, case_codes[own]] @ columns[own]) for own in owns], axis=1)  # (num, R)
+    value = float(_weighted_mean(whole, np.ones(len(owns))))
+    if case_codes.max() < 1:
+        return value, *NO_INTERVAL
+    times = _draws(reader_codes, num, rng)  # one reader is drawn once each time
+    return value, *_percentiles(_weighted_mean(drawn, times), level)
 
 
 def crossed_proportion(
@@ -91,6 +121,20 @@ def sums_of(values: np.ndarray) -> np.ndarray:
 def _with_ones(values: np.ndarray) -> np.ndarray:
     columns = np.atleast_2d(np.asarray(values, dtype=np.float64).T).T
     return np.column_stack([columns, np.ones(len(columns))])
+
+
+def _weighted_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Over the last axis; NaN counts for nothing."""
+    weights = np.where(np.isnan(values), 0, weights)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (np.nan_to_num(values) * weights).sum(axis=-1) / weights.sum(axis=-1)
+
+
+def _percentiles(results: np.ndarray, level: float) -> tuple[float, float]:
+    if np.isnan(results).all():
+        return NO_INTERVAL
+    low, high = np.nanquantile(results, [(1 - level) / 2, (1 + level) / 2])
+    return NO_INTERVAL if low == high else (float(low), float(high))
 
 
 def _draws(codes: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:

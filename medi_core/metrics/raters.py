@@ -12,7 +12,13 @@ import pandas as pd
 from scipy.stats import norm
 
 from medi_core.errors import InvalidRequestError
-from medi_core.metrics.crossed_bootstrap import crossed_bootstrap, crossed_proportion, sums_of
+from medi_core.metrics.crossed_bootstrap import (
+    crossed_bootstrap,
+    crossed_mean_of_readers,
+    crossed_proportion,
+    mean_of_sums,
+    sums_of,
+)
 from medi_core.metrics.intervals import NO_INTERVAL
 
 
@@ -39,10 +45,8 @@ def proportion(hits: np.ndarray, readers: Sequence[object], cases: Sequence[obje
 
 
 def mean(values: np.ndarray, readers: Sequence[object], cases: Sequence[object], seed: int = 0) -> Estimate:
-    """The mean of answers that are numbers; no interval where all are alike, for resampling sees no spread then."""
-    if len(values) and np.ptp(values) == 0:
-        return Estimate(float(values[0]), *NO_INTERVAL, *_counts(readers, cases))
-    return _estimate(values, readers, cases, lambda sums: sums[:, 0] / sums[:, -1], seed)
+    """The mean of answers that are numbers."""
+    return _estimate(values, readers, cases, mean_of_sums, seed)
 
 
 def d_prime(
@@ -52,18 +56,30 @@ def d_prime(
     cases: Sequence[object],
     seed: int = 0,
 ) -> Estimate:
-    """Sensitivity index z(hit rate) − z(false alarm rate); 0 = chance. NaN where one kind is missing.
+    """Sensitivity index z(hit rate) − z(false alarm rate), all readers together; 0 = chance.
 
-    Half an answer is added to hits and false alarms and one to each kind, so that rates of 0 and 1 stay finite.
+    NaN where a kind is missing. Half an answer is added to hits and false alarms and one to each kind, so that rates of
+    0 and 1 stay finite.
 
     Args:
         is_positive, called_positive: `(N,)`, 0 or 1.
 
     Source: Green & Swets 1966; the correction: Hautus 1995, "Corrections for extreme proportions".
     """
-    positive, called = np.asarray(is_positive, float), np.asarray(called_positive, float)
-    values = np.column_stack([positive * called, positive, (1 - positive) * called, 1 - positive])
-    return _estimate(values, readers, cases, _d_prime_of_sums, seed)
+    return _estimate(_calls(is_positive, called_positive), readers, cases, _d_prime_of_sums, seed)
+
+
+def mean_d_prime(
+    is_positive: np.ndarray,
+    called_positive: np.ndarray,
+    readers: Sequence[object],
+    cases: Sequence[object],
+    seed: int = 0,
+) -> Estimate:
+    """`d_prime` of each reader, averaged over readers: who calls more often synthetic than others does not lower it."""
+    values = _calls(is_positive, called_positive)
+    estimate = crossed_mean_of_readers(values, readers, cases, _d_prime_of_sums, seed=seed)
+    return Estimate(*estimate, *_counts(readers, cases))
 
 
 def roc_auc(
@@ -77,20 +93,26 @@ def roc_auc(
 
     Source: Hanley & McNeil 1982: the probability that a positive scores above a negative one.
     """
-    positive = np.asarray(is_positive, bool)
-    levels, places = np.unique(np.asarray(scores, float), return_inverse=True)
-    one_hot = np.eye(len(levels))[places]
-    values = np.hstack([one_hot * positive[:, None], one_hot * ~positive[:, None]])  # (N, 2 L): a histogram a kind
-    return _estimate(values, readers, cases, _auc_of_sums, seed)
+    return _estimate(_histograms(is_positive, scores), readers, cases, _auc_of_sums, seed)
+
+
+def mean_roc_auc(
+    is_positive: np.ndarray, scores: np.ndarray, readers: Sequence[object], cases: Sequence[object], seed: int = 0
+) -> Estimate:
+    """`roc_auc` of each reader, averaged over readers: each may use the scale in his own way."""
+    values = _histograms(is_positive, scores)
+    return Estimate(*crossed_mean_of_readers(values, readers, cases, _auc_of_sums, seed=seed), *_counts(readers, cases))
 
 
 def cohen_kappa(pairs: pd.DataFrame, labels: Sequence[object], quadratic: bool = False, seed: int = 0) -> Estimate:
     """Agreement of two ratings of the same tiles beyond chance; 1 = perfect, 0 = chance. NaN where all are alike.
 
-    The interval draws cases anew: it speaks of these readers.
+    Chance is that of each reader (or pair of readers) alone, and disagreements are summed over them: margins of readers
+    thrown together would take what readers have in common for agreement. The interval draws cases anew: it speaks of
+    these readers.
 
     Args:
-        pairs: a row a tile rated twice: `first`, `second`, `reader`, `case`.
+        pairs: a row a tile rated twice: `first`, `second`, `reader` (or pair of readers), `case`.
         labels: all that can be given; in order, for quadratic weights.
         quadratic: a disagreement weighs by the square of its distance (for scales).
         seed: of the bootstrap.
@@ -101,16 +123,22 @@ def cohen_kappa(pairs: pd.DataFrame, labels: Sequence[object], quadratic: bool =
     if pairs.empty:
         return Estimate(np.nan, *NO_INTERVAL, *counts)
     place = {label: i for i, label in enumerate(labels)}
-    cells = pairs["first"].map(place).to_numpy() * num + pairs["second"].map(place).to_numpy()
+    who, names = pd.factorize(pairs["reader"])
+    cells = who * num**2 + (pairs["first"].map(place) * num + pairs["second"].map(place)).to_numpy()
+    case, cases = pd.factorize(pairs["case"])
+    tables = np.zeros((len(cases), len(names) * num**2))  # a case's: far fewer rows than answers
+    np.add.at(tables, (case, cells), 1)
     distance = np.subtract.outer(np.arange(num), np.arange(num))
     cost = distance**2 if quadratic else distance != 0
 
     def statistic(sums: np.ndarray) -> np.ndarray:
-        table = (sums[:, :-1] / sums[:, -1:]).reshape(-1, num, num)
-        by_chance = table.sum(axis=2)[:, :, None] * table.sum(axis=1)[:, None, :]
-        return 1 - (cost * table).sum(axis=(1, 2)) / (cost * by_chance).sum(axis=(1, 2))
+        table = sums[:, :-1].reshape(-1, len(names), num, num)
+        first, second = table.sum(axis=3), table.sum(axis=2)
+        size = np.maximum(first.sum(axis=2), 1)  # a reader of none of the cases drawn: all is 0
+        by_chance = np.einsum("brf,brs,fs,br->b", first, second, cost, 1 / size, optimize=True)
+        return 1 - np.einsum("brfs,fs->b", table, cost) / by_chance
 
-    return _over_cases(np.eye(num * num)[cells], pairs["case"], statistic, counts, seed)
+    return _over_cases(tables, cases, statistic, counts, seed)
 
 
 def fleiss_kappa(counts: np.ndarray, cases: Sequence[object] | None = None, seed: int = 0) -> Estimate:
@@ -161,6 +189,20 @@ def _estimate(values: np.ndarray, readers: Sequence[object], cases: Sequence[obj
         value = float(statistic(sums_of(values))[0])
     interval = crossed_bootstrap(values, readers, cases, statistic, seed=seed)
     return Estimate(value, *interval, *_counts(readers, cases))
+
+
+def _calls(is_positive: np.ndarray, called_positive: np.ndarray) -> np.ndarray:
+    """`(N, 4)`: hit, positive, false alarm, negative."""
+    positive, called = np.asarray(is_positive, float), np.asarray(called_positive, float)
+    return np.column_stack([positive * called, positive, (1 - positive) * called, 1 - positive])
+
+
+def _histograms(is_positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """`(N, 2 L)`: the score among L levels, of positives and then of negatives."""
+    positive = np.asarray(is_positive, bool)
+    levels, places = np.unique(np.asarray(scores, float), return_inverse=True)
+    one_hot = np.eye(len(levels))[places]
+    return np.hstack([one_hot * positive[:, None], one_hot * ~positive[:, None]])
 
 
 def _d_prime_of_sums(sums: np.ndarray) -> np.ndarray:

@@ -180,7 +180,8 @@ class ReviewStore:
         """
         parsed = ("value", "facts", "prompts")
         rows = [dict(row) for row in self._read(query, (study_id, PRACTICE))]
-        return [row | {name: json.loads(row[name]) for name in parsed} for row in rows]
+        rows = [row | {name: json.loads(row[name]) for name in parsed} for row in rows]
+        return [row | {"value": _writable(row["value"])} for row in rows]
 
     def backup(self, target: Path) -> None:
         """A whole copy of the file, while readers go on.
@@ -190,6 +191,10 @@ class ReviewStore:
         """
         if not self.path.is_file():
             raise StorageError(f"there is no {self.path}: nothing to back up")
+        if target.is_dir():
+            raise StorageError(f"{target} is a folder: give a file to write, such as {target / FILE_NAME}")
+        if target.exists() and target.samefile(self.path):
+            raise StorageError(f"{target} is the store itself: give another file to write")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with self._connection() as source, closing(sqlite3.connect(target)) as copy:
@@ -261,6 +266,11 @@ def now() -> str:
 
 def _json(value: Any) -> str:
     return json.dumps(value, sort_keys=True)  # ASCII: a lone surrogate in free text is no UTF-8
+
+
+def _writable(value: Any) -> Any:
+    """An answer without lone surrogates, which older versions took in free text and no file can hold."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
 def _study(row: sqlite3.Row) -> Study:

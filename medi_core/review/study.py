@@ -1,5 +1,6 @@
 """The design of a study: what is asked of how many tiles, drawn how. Knows no tile and no reader."""
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,6 +12,11 @@ MAX_ITEMS = 1000
 MAX_NAME = 80
 DISPLAY_PX = (128, 1024)
 MAX_SEED = 2**31 - 1
+
+
+def draw_seed() -> int:
+    """One that nobody can guess: who knows it can make the study's synthetic tiles, and so tell them."""
+    return secrets.randbelow(MAX_SEED + 1)
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,12 @@ def _is_mark(value: Any) -> bool:
 
 
 def _is_text(value: Any, _options: Sequence[str]) -> bool:
-    return isinstance(value, str) and len(value) <= MAX_COMMENT
+    return isinstance(value, str) and len(value) <= MAX_COMMENT and _is_unicode(value)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be written to a file: half of a surrogate pair cannot."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 TASKS: dict[str, Task] = {

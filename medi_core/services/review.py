@@ -14,7 +14,8 @@ from typing import Any
 from medi_core.errors import InvalidRequestError
 from medi_core.review.blinding import PRACTICE, Step, neutral_id, steps_of
 from medi_core.review.review_store import Reader, ReviewStore, Study
-from medi_core.review.tasks import TASKS, check_answer, is_right, truth_of
+from medi_core.review.study import StudyDesign
+from medi_core.review.tasks import ORIGIN, TASKS, check_answer, is_right, truth_of
 
 READER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,39}")
 CODE = re.compile(r"[A-HJ-NP-Z2-9]{10}")
@@ -118,7 +119,7 @@ class ReviewService:
         step = steps[places[0]]
         check_answer(task, value, step.item.prompts.get(task, {}).get("options", ()))
         self._store.put_answer(who.study, reader, item_id, task, value)
-        feedback = self._feedback(step, value) if step.item.block == PRACTICE else None
+        feedback = self._feedback(study.design, step, value) if step.item.block == PRACTICE else None
         return {"stored": places[0], "feedback": feedback, "next": self._step(study, reader, steps, places[0] + 1)}
 
     def _enter(self, who: Credentials) -> tuple[Study, Reader, list[Step]]:
@@ -175,11 +176,13 @@ class ReviewService:
             return "The study is closed. Thank you for taking part."
         return f"The study is closed. You were right in {sum(rights)} of {len(rights)} questions that have an answer."
 
-    def _feedback(self, step: Step, value: Any) -> str:
+    def _feedback(self, design: StudyDesign, step: Step, value: Any) -> str:
+        """Practice for the questions of the study; where origin is none of them, it stays unsaid."""
         facts = self._store.practice_facts(step.item.id)
         right = is_right(step.task, value, facts)
         if right is None:
-            return f"There is no right or wrong here. This tile is {facts['origin']}."
+            told = f" This tile is {facts['origin']}." if ORIGIN in design.tasks else ""
+            return f"There is no right or wrong here.{told}"
         truth = str(truth_of(step.task, facts)).replace("_", " ")
         return f"Right: {truth}." if right else f"Not quite: it is {truth}."
 

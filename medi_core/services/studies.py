@@ -1,6 +1,5 @@
 """Make and close studies: design in, a study with all its tiles rendered out. Knows no reader and no widget."""
 
-import secrets
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,6 @@ from medi_core.services.generation import GenerationProgress, GenerationRequest,
 from medi_core.services.study_plan import PlannedItem, PlannedTile, plan_study
 
 NO_REAL_TILES = "needs real tiles: start the app with --tiles manifest.csv"
-STUDY_ID_BYTES = 9
 
 OnProgress = Callable[[int, int], None]
 """Called with (tiles rendered, tiles in all); what it raises ends the work, and nothing is stored."""
@@ -61,7 +59,7 @@ class StudyService:
         types = sorted({tile.cell[0] for item in plan for tile in item.tiles})
         items = [_new_item(item, design, types, rendered) for item in plan]
         made_with = {"checkpoint": self._generation.checkpoint.id, "real_tiles_attached": len(self._attached)}
-        study = Study(secrets.token_urlsafe(STUDY_ID_BYTES), design, made_with, now(), None)
+        study = Study(neutral_id(), design, made_with, now(), None)
         self.store.add_study(study, items)
         return study
 

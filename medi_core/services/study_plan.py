@@ -4,11 +4,13 @@ Plans only: it opens no image and makes no tile. A cell gets real and synthetic 
 from as many patients as it has, and those of held-out splits before those the generator was trained on.
 """
 
+import math
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import TypeVar
 
 import pandas as pd
 
@@ -18,6 +20,7 @@ from medi_core.review.blinding import PAIRS, PRACTICE, REPEATS, TILES
 from medi_core.review.study import StudyDesign
 from medi_core.review.tasks import CANCER_TYPE
 
+T = TypeVar("T")
 Cell = tuple[str, str]
 """(cancer type, center)."""
 DEFAULT_TYPES = 4
@@ -67,14 +70,17 @@ def plan_study(design: StudyDesign, vocabulary: Vocabulary, real: pd.DataFrame |
         raise InvalidRequestError("the task 'which cancer type' needs at least 2 cancer types: choose more")
     items: list[PlannedItem] = []
     if design.tile_tasks:
-        for block, num in ((TILES, design.num_tiles), (PRACTICE, design.num_practice)):
-            drawn = _draw(cells, num, design.share_real, pool, seeds)
-            rng.shuffle(drawn)
-            items += [PlannedItem(block, (tile,)) for tile in drawn]
+        items += _tiles(cells, design.num_tiles, TILES, design.share_real, pool, seeds, rng)
         items += _repeats(items, design.num_repeats, rng)
     if design.has_pairs:
-        for block, num in ((PAIRS, design.num_pairs), (PRACTICE, min(design.num_practice, 1))):
-            items += _pairs(cells, num, block, design.share_real, pool, seeds, rng)
+        items += _pairs(cells, design.num_pairs, PAIRS, design.share_real, pool, seeds, rng)
+    if pool is not None:
+        pool.leave_out_known_patients()  # practice tells what its tiles are
+        cells = [cell for cell in cells if pool.size(cell)]
+    if design.tile_tasks:
+        items += _tiles(cells, design.num_practice, PRACTICE, design.share_real, pool, seeds, rng)
+    if design.has_pairs:
+        items += _pairs(cells, min(design.num_practice, 1), PRACTICE, design.share_real, pool, seeds, rng)
     return items
 
 
@@ -88,8 +94,11 @@ class _RealPool:
             )
         known = real.reset_index(drop=True).dropna(subset=["cancer_type", "center"])
         known = known[known["origin"] != "synthetic"]
+        self._patient = known["patient_id"].fillna(pd.Series(known.index.astype(str), known.index))
+        self._known_patients: set[str] = set()
         self._rows: dict[Cell, list[int]] = {
-            cell: _by_patient(rows, rng) for cell, rows in known.groupby(["cancer_type", "center"])
+            cell: _by_patient(rows, self._patient[rows.index], rng)
+            for cell, rows in known.groupby(["cancer_type", "center"])
         }
 
     def size(self, cell: Cell) -> int:
@@ -100,13 +109,20 @@ class _RealPool:
             raise TooFewTilesError(
                 f"there are not enough real tiles of {cell[0]} from {cell[1]}: ask for fewer tiles, or attach more"
             )
-        return self._rows[cell].pop(0)
+        row = self._rows[cell].pop(0)
+        self._known_patients.add(self._patient[row])
+        return row
+
+    def leave_out_known_patients(self) -> None:
+        """Give out no more tiles of patients of whom one was given out."""
+        for cell, rows in self._rows.items():
+            self._rows[cell] = [row for row in rows if self._patient[row] not in self._known_patients]
 
 
-def _by_patient(rows: pd.DataFrame, rng: random.Random) -> list[int]:
+def _by_patient(rows: pd.DataFrame, patients: pd.Series, rng: random.Random) -> list[int]:
     """Held-out tiles first; within that, one of each patient before a second of any."""
     order = rows.sample(frac=1, random_state=rng.randrange(2**32))
-    patient = order["patient_id"].fillna(pd.Series(order.index.astype(str), order.index))
+    patient = patients[order.index]
     keys = pd.DataFrame({"trained": order["split"].eq("train"), "nth": patient.groupby(patient).cumcount()})
     return list(keys.sort_values(["trained", "nth"], kind="stable").index)
 
@@ -116,7 +132,7 @@ def _cells(design: StudyDesign, vocabulary: Vocabulary, pool: _RealPool | None) 
     if missing := {"cancer_type", "center"} - set(vocabulary.attributes):
         raise InvalidRequestError(f"studies draw by cancer type and center; this checkpoint lacks {sorted(missing)}")
     seen = vocabulary.pairs_by_support()
-    types = design.cancer_types or tuple(dict.fromkeys(cancer_type for cancer_type, _ in seen))[:DEFAULT_TYPES]
+    types = design.cancer_types or _default_types(seen, design.centers, pool)
     for name, values in (("cancer_type", types), ("center", design.centers)):
         if unknown := [value for value in values if value not in vocabulary.values[name]]:
             known = ", ".join(vocabulary.values[name])
@@ -127,8 +143,17 @@ def _cells(design: StudyDesign, vocabulary: Vocabulary, pool: _RealPool | None) 
     if pool is not None:
         cells = sorted((cell for cell in cells if pool.size(cell)), key=pool.size, reverse=True)
     if not cells:
-        raise InvalidRequestError("no tile is left to draw from: choose other cancer types or centers")
+        of_what = "no tile" if pool is None else "none of the attached real tiles"
+        raise InvalidRequestError(
+            f"{of_what} is of a cancer type and center that can be drawn: choose others, or attach other tiles"
+        )
     return _types_in_turn(cells)
+
+
+def _default_types(seen: Sequence[Cell], centers: Sequence[str], pool: _RealPool | None) -> tuple[str, ...]:
+    """The best supported ones; where real tiles are wanted, of those that have some."""
+    supplied = (t for t, own in seen if pool is None or any(pool.size((t, center)) for center in centers or (own,)))
+    return tuple(dict.fromkeys(supplied))[:DEFAULT_TYPES]
 
 
 def _types_in_turn(cells: Sequence[Cell]) -> list[Cell]:
@@ -141,23 +166,49 @@ def _types_in_turn(cells: Sequence[Cell]) -> list[Cell]:
     return [cell for _, _, cell in sorted(turns)]
 
 
-def _draw(
-    cells: Sequence[Cell], num: int, share_real: float, pool: _RealPool | None, seeds: Iterator[int]
-) -> list[PlannedTile]:
+def _tiles(
+    cells: Sequence[Cell],
+    num: int,
+    block: int,
+    share_real: float,
+    pool: _RealPool | None,
+    seeds: Iterator[int],
+    rng: random.Random,
+) -> list[PlannedItem]:
     """`num` tiles spread over the cells, each with the wanted share of real ones."""
     if num == 0:
         return []
-    least = 2 if 0 < share_real < 1 else 1  # a cell with one tile could not hold both
-    used = cells[: max(1, num // least)]
+    used = _that_hold_both(cells, num, share_real)
     sizes = [num // len(used) + (place < num % len(used)) for place in range(len(used))]
-    drawn, total, given = [], 0, 0
+    drawn, total = [], 0
     for cell, size in zip(used, sizes, strict=True):
+        num_real = _num_real(total + size, share_real) - _num_real(total, share_real)
         total += size
-        num_real = int(total * share_real + 0.5) - given  # not round(): it takes halves to even numbers
-        given += num_real
         drawn += [PlannedTile(cell, pool.take(cell), next(seeds)) for _ in range(num_real)]
         drawn += [PlannedTile(cell, None, next(seeds)) for _ in range(size - num_real)]
-    return drawn
+    rng.shuffle(drawn)
+    return [PlannedItem(block, (tile,)) for tile in drawn]
+
+
+def _that_hold_both(strata: Sequence[T], num: int, share_real: float) -> Sequence[T]:
+    """As many as `num` tiles fill with real and synthetic ones: else a stratum would tell the origin.
+
+    Raises:
+        TooFewTilesError: there is no stratum.
+    """
+    if not strata:
+        raise TooFewTilesError(
+            "no patient is left for practice: its real tiles are of patients outside the study; attach more patients, "
+            "or set practice tiles to 0"
+        )
+    rarer = min(share_real, 1 - share_real)
+    least = math.ceil(round(1 / rarer, 9)) if rarer > 0 else 1
+    return strata[: max(1, num // least)]
+
+
+def _num_real(num: int, share_real: float) -> int:
+    """Real ones among the first `num`; not `round()`, which takes halves to even numbers."""
+    return int(round(num * share_real, 9) + 0.5)
 
 
 def _repeats(items: Sequence[PlannedItem], num: int, rng: random.Random) -> list[PlannedItem]:
@@ -175,17 +226,20 @@ def _pairs(
     rng: random.Random,
 ) -> list[PlannedItem]:
     """Two centers of one cancer type; synthetic ones start from the same noise, so that the center alone differs."""
+    if num == 0:
+        return []
     centers = defaultdict(list)
     for cancer_type, center in cells:
         centers[cancer_type].append(center)
     types = [cancer_type for cancer_type, its in centers.items() if len(its) > 1]
-    if not types:
+    if not types and block == PAIRS:
         raise InvalidRequestError("a pair needs two centers of one cancer type: choose more centers")
-    items, given = [], 0
+    types = _that_hold_both(types, num, share_real)
+    items = []
     for k in range(num):
         cancer_type = types[k % len(types)]
-        is_real = int((k + 1) * share_real + 0.5) > given
-        given += is_real
+        nth = k // len(types) + k % len(types)  # each type has its own quota, and starts elsewhere in it
+        is_real = _num_real(nth + 1, share_real) > _num_real(nth, share_real)
         seed = next(seeds)
         chosen = rng.sample(centers[cancer_type], 2)
         rows = [pool.take((cancer_type, center)) if is_real else None for center in chosen]

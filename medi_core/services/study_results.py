@@ -21,6 +21,8 @@ from medi_core.metrics.raters import (
     d_prime,
     fleiss_kappa,
     mean,
+    mean_d_prime,
+    mean_roc_auc,
     proportion,
     roc_auc,
 )
@@ -33,9 +35,12 @@ from medi_core.services.study_answers import answers_table
 SUBGROUPS = ("cancer_type", "center", "support")
 JUDGED = (ORIGIN, CANCER_TYPE, CENTER_PAIR)
 """Tasks with a right answer."""
+MEASURED = (*JUDGED, REALISM)
 NUM_FOOLED = 12
 HEAT_CELLS = 16
 """Cells a side of the artefact heat map; 8 px of a tile of 128."""
+MIN_ANSWERED = 0.5
+"""Share of the tiles that a reader must have answered to count in the agreement, which needs tiles of all readers."""
 KINDS = ("real", "synthetic")
 
 
@@ -56,22 +61,40 @@ def study_results(study: Study, rows: Sequence[dict[str, Any]]) -> dict[str, Any
     for task, part in by_task.items():
         if len(part) and task in PARTS:
             parts[task] = PARTS[task](part)
-    parts["by_subgroup"] = [row for task in JUDGED if task in by_task for row in _by_subgroup(task, by_task[task])]
+    parts["by_subgroup"] = [row for task in MEASURED if task in by_task for row in _by_subgroup(task, by_task[task])]
     parts["agreement"] = _agreement(answers, design)
     return parts
 
 
 def _origin(part: pd.DataFrame) -> dict[str, Any]:
-    positive, called = _is(part, "origin", "synthetic"), _is(part, "choice", "synthetic")
-    score = np.where(called, part["confidence"], -part["confidence"].astype(float))
+    positive, called, score = _signals(part)
     groups = part["reader"], part["case"]
     overall = {
+        **_detection(part),
+        "auc": _plain(mean_roc_auc(positive, score, *groups)),
+        "auc_pooled": _plain(roc_auc(positive, score, *groups)),
+        "d_prime": _plain(mean_d_prime(positive, called, *groups)),
+        "d_prime_pooled": _plain(d_prime(positive, called, *groups)),
+    }
+    by_reader = [{"reader": reader} | _of_reader(own) for reader, own in part.groupby("reader")]
+    return {"overall": overall, "by_reader": by_reader, "fooled": _fooled(part)}
+
+
+def _of_reader(part: pd.DataFrame) -> dict[str, Any]:
+    positive, called, score = _signals(part)
+    groups = part["reader"], part["case"]
+    return {
         **_detection(part),
         "auc": _plain(roc_auc(positive, score, *groups)),
         "d_prime": _plain(d_prime(positive, called, *groups)),
     }
-    by_reader = [{"reader": reader} | _detection(own) for reader, own in part.groupby("reader")]
-    return {"overall": overall, "by_reader": by_reader, "fooled": _fooled(part)}
+
+
+def _signals(part: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Is synthetic; was called synthetic; how surely: the confidence, signed by the choice."""
+    called = _is(part, "choice", "synthetic")
+    confidence = part["confidence"].to_numpy(float)
+    return _is(part, "origin", "synthetic"), called, np.where(called, confidence, -confidence)
 
 
 def _detection(part: pd.DataFrame) -> dict[str, Any]:
@@ -93,7 +116,7 @@ def _realism(part: pd.DataFrame) -> dict[str, Any]:
     part = part.assign(score=part["value"].astype(float))
     sides = {kind: part[part["origin"] == kind] for kind in KINDS}
     counts = {kind: [int((side["score"] == step).sum()) for step in SCALE] for kind, side in sides.items()}
-    means = {kind: _plain(mean(side["score"].to_numpy(), side["reader"], side["case"])) for kind, side in sides.items()}
+    means = {kind: _mean_score(side) for kind, side in sides.items()}
     return {"counts": counts, "mean": means, "real_minus_synthetic": _plain(_difference(part))}
 
 
@@ -161,15 +184,30 @@ def _fooled(part: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
 
 
 def _by_subgroup(task: str, part: pd.DataFrame) -> list[dict[str, Any]]:
+    """A row a subgroup and measure; what has no answer is left out."""
     return [
-        {"task": task, "by": by, "subgroup": value, **_plain(_share_right(own))}
+        {"task": task, "measure": measure, "by": by, "subgroup": value, **estimate}
         for by in SUBGROUPS
         for value, own in part.groupby(by)
+        for measure, estimate in _measures(task, own).items()
+        if estimate["n"]
     ]
 
 
+def _measures(task: str, part: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    if task == ORIGIN:
+        return _detection(part)
+    if task != REALISM:
+        return {"accuracy": _plain(_share_right(part))}
+    return {f"mean, {kind}": _mean_score(part[part["origin"] == kind]) for kind in KINDS}
+
+
+def _mean_score(part: pd.DataFrame) -> dict[str, Any]:
+    return _plain(mean(part["value"].to_numpy(float), part["reader"], part["case"]))
+
+
 def _agreement(answers: pd.DataFrame, design: StudyDesign) -> list[dict[str, Any]]:
-    """Between readers, on tiles that all of them answered; and within readers, of first and second showings."""
+    """Between readers, and within readers, of first and second showings."""
     rows = []
     for task in (ORIGIN, REALISM, CANCER_TYPE):
         part = answers[answers["task"] == task]
@@ -190,7 +228,9 @@ def _agreement(answers: pd.DataFrame, design: StudyDesign) -> list[dict[str, Any
 
 
 def _between(part: pd.DataFrame, labels: Sequence[object], is_scale: bool) -> Estimate:
-    wide = part.pivot(index="item", columns="reader", values="label").dropna()
+    """Of readers who answered `MIN_ANSWERED` of the tiles or more, on the tiles that all of them answered."""
+    wide = part.pivot(index="item", columns="reader", values="label")
+    wide = wide.loc[:, wide.notna().mean() >= MIN_ANSWERED].dropna()
     cases = part.drop_duplicates("item").set_index("item")["case"].loc[wide.index]
     if wide.shape[1] < 2 or wide.empty:
         return Estimate(*[math.nan] * 3, wide.size, wide.shape[1], cases.nunique())

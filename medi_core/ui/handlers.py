@@ -39,6 +39,14 @@ def reported(handler: Callable) -> Callable:
                 yield from handler(*args, **kwargs)
             except MediError as error:
                 raise gr.Error(str(error), print_exception=False) from error
+    elif inspect.iscoroutinefunction(handler):
+
+        @functools.wraps(handler)
+        async def wrapped(*args, **kwargs):
+            try:
+                return await handler(*args, **kwargs)
+            except MediError as error:
+                raise gr.Error(str(error), print_exception=False) from error
     else:
 
         @functools.wraps(handler)

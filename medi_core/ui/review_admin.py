@@ -3,9 +3,9 @@
 Every handler asks for the session's unlocked state, which lives on the server: a browser cannot send it.
 """
 
+import asyncio
 import secrets
 import tempfile
-import time
 from html import escape
 from pathlib import Path
 
@@ -28,7 +28,7 @@ SWITCHED_OFF = (
     "or use the command line: <code>python -m medi_core review --help</code>."
 )
 WRONG_SECONDS = 1.0
-"""A wrong passphrase waits: guessing is slow."""
+"""A wrong passphrase waits, and the next attempt waits for it: guessing is slow, and holds no thread of a reader's."""
 PRIVATE = {"api_visibility": "private"}
 
 
@@ -50,15 +50,15 @@ def build_review_admin(shared: Shared) -> None:
         build_new_study(service, shared.services.checkpoint.vocabulary, is_admin, chosen)
 
     @reported
-    def on_unlock(given: str):
+    async def on_unlock(given: str):
         if not secrets.compare_digest((given or "").encode(), settings.admin_passphrase.encode()):
-            time.sleep(WRONG_SECONDS)
+            await asyncio.sleep(WRONG_SECONDS)
             raise InvalidRequestError("this is not the passphrase that the app was started with")
         shown = gr.update(visible=True)
         return True, shown, gr.update(visible=False), gr.update(visible=False), study_choices(service)
 
     unlock_outputs = [is_admin, inside, passphrase, unlock, chosen]
-    gr.on([unlock.click, passphrase.submit], on_unlock, passphrase, unlock_outputs, **PRIVATE)
+    gr.on([unlock.click, passphrase.submit], on_unlock, passphrase, unlock_outputs, concurrency_limit=1, **PRIVATE)
 
 
 def _build_studies(service: StudyService, is_admin: gr.State) -> gr.Dropdown:
@@ -131,7 +131,8 @@ def _build_studies(service: StudyService, is_admin: gr.State) -> gr.Dropdown:
 
 def _figures(answer: dict) -> list[str]:
     """Realism, subgroups and artefacts; "" for what was not asked."""
-    rows = [row for row in answer["by_subgroup"] if row["task"] == answer["by_subgroup"][0]["task"]]
+    judged = [row for row in answer["by_subgroup"] if row["measure"] == "accuracy"]
+    rows = [row for row in judged if row["task"] == judged[0]["task"]]
     heats = {kind: part["heat"] for kind, part in answer.get("artefacts", {}).items()}
     return [
         realism_figure(answer["realism"]["counts"]).to_json() if "realism" in answer else "",

@@ -9,7 +9,7 @@ from medi_core.errors import InvalidRequestError
 from medi_core.metadata.schema import display_name
 from medi_core.metadata.vocabulary import Vocabulary, count
 from medi_core.review.review_store import Study
-from medi_core.review.study import DISPLAY_PX, MAX_ITEMS, StudyDesign
+from medi_core.review.study import DISPLAY_PX, MAX_ITEMS, StudyDesign, draw_seed
 from medi_core.review.tasks import TASKS
 from medi_core.services.streaming import stream
 from medi_core.services.studies import StudyService
@@ -45,7 +45,7 @@ def build_new_study(service: StudyService, vocabulary: Vocabulary, is_admin: gr.
         types = gr.Dropdown(values["cancer_type"], multiselect=True, label="Cancer types (none: the best supported)")
         centers = gr.Dropdown(values["center"], multiselect=True, label="Centers (none: those each type was seen with)")
         with gr.Row():
-            seed = gr.Number(0, label="Seed", precision=0, minimum=0)
+            seed = gr.Number(None, label="Seed (empty: drawn at random)", precision=0, minimum=0)
             low, high = DISPLAY_PX
             display = gr.Slider(low, high, value=384, step=32, label="Largest size on the screen, px", buttons=[])
         with gr.Row():
@@ -88,7 +88,7 @@ def design_of(
     Raises:
         InvalidRequestError: an empty number, or as `StudyDesign`.
     """
-    numbers = {"tiles": num_tiles, "repeats": repeats, "pairs": pairs, "practice tiles": practice, "seed": seed}
+    numbers = {"tiles": num_tiles, "repeats": repeats, "pairs": pairs, "practice tiles": practice}
     if empty := [label for label, value in numbers.items() if value is None]:
         raise InvalidRequestError(f"{', '.join(empty)}: enter a whole number")
     return StudyDesign(
@@ -101,7 +101,7 @@ def design_of(
         num_repeats=int(repeats),
         num_pairs=int(pairs),
         num_practice=int(practice),
-        seed=int(seed),
+        seed=draw_seed() if seed is None else int(seed),
         display_px=int(display),
     )
 

@@ -20,7 +20,9 @@ const make = (tag, attributes = {}, ...children) => {
     node.append(...children.filter(child => child !== null));
     return node;
 };
-const button = (label, onclick, attributes = {}) => make('button', {type: 'button', onclick, ...attributes}, label);
+// The second click of a double click counts for nothing: by then the button may stand under the next question.
+const button = (label, onclick, attributes = {}) =>
+    make('button', {type: 'button', onclick: event => event.detail > 1 || onclick(event), ...attributes}, label);
 const field = (label, input) => make('label', {class: 'medi-review-field'}, label, input);
 const readable = text => text.replaceAll('_', ' ');
 const notice = make('p', {class: 'medi-review-notice', role: 'status', 'aria-live': 'polite'});
@@ -70,8 +72,13 @@ const start = async () => {
     about = await call('review_describe', {});
     if (!about) return askForStudy();
     who = remembered();
-    return who ? resume() : welcome();
+    return who ? askWho() : welcome();
 };
+// A workstation is shared: whoever sits here now says so, before an answer counts for the one before.
+const askWho = () => show(
+    make('h3', {}, about.name),
+    button(`Go on as “${who.reader}”`, () => resume(), {class: 'medi-review-main', id: 'review-same-reader'}),
+    button('Someone else', leave, {class: 'medi-review-quiet', id: 'review-other-reader'}));
 const askForStudy = () => {
     const input = make('input', {autocomplete: 'off', spellcheck: 'false'});
     const open = () => {
@@ -120,8 +127,9 @@ const showCode = () => show(
     make('p', {}, `Note it down. With “${who.reader}” and this code you can go on from any device.`),
     button('Go on', () => resume(), {class: 'medi-review-main', id: 'review-go-on'}));
 const resume = async () => {
+    if (isBusy) return;
     const next = await call('review_step', {});
-    if (!next) { const why = notice.textContent; forget(); welcome(); say(why); return; }
+    if (!next) return;  // why is on the page; what this device remembers stays
     remember();
     present(next);
 };
@@ -144,7 +152,17 @@ const finish = next => {
          next.reveal ? null : button('← Back to the last question', () => goTo(next.place - 1)),
          button('Leave this device', leave, {class: 'medi-review-quiet'}));
 };
-const leave = () => { forget(); step = null; welcome(); };
+const leave = () => { if (isBusy) return; forget(); step = null; welcome(); };
+// Says the code once more: leaving forgets it, and nobody can look it up.
+const pause = () => {
+    if (isBusy) return;
+    step = null;
+    show(make('h3', {}, 'Paused'),
+         make('p', {}, `All your answers are stored. With “${who.reader}” and this code you can go on from any device:`),
+         make('p', {class: 'medi-review-code'}, who.code),
+         button('Go on', () => resume(), {class: 'medi-review-main', id: 'review-go-on'}),
+         button('Leave this device', leave, {class: 'medi-review-quiet'}));
+};
 const goTo = async place => { const next = await call('review_step', {place}); if (next) present(next); };
 const back = () => { if (step && step.place > 0) goTo(step.place - 1); };
 const answer = async value => {
@@ -160,7 +178,9 @@ const head = () => make('header', {},
     button('←', back, {'aria-label': 'Back one question', disabled: step.place === 0, class: 'medi-review-quiet'}),
     make('label', {}, `${step.is_practice ? 'Practice' : 'Tile'} ${step.number} of ${step.total}`,
          make('progress', {value: step.number - 1, max: step.total})),
-    button('Zoom', turnZoom, {class: 'medi-review-quiet', 'aria-label': 'Zoom in or out'}));
+    button('Zoom', turnZoom, {class: 'medi-review-quiet', 'aria-label': 'Zoom in or out'}),
+    button('Pause', pause, {class: 'medi-review-quiet', id: 'review-pause'}),
+    make('span', {class: 'medi-review-who'}, `Reader: ${who.reader}`));
 const turnZoom = () => {
     zoom = (zoom + 1) % ZOOMS.length;
     for (const inner of root.querySelectorAll('.medi-review-inner')) inner.style.width = `${100 * ZOOMS[zoom]}%`;

@@ -14,7 +14,20 @@ NOTE = (
     "cases (patients; a synthetic tile is its own). 95 % intervals draw readers and cases anew (seed 0), of one reader "
     "Wilson's. Few readers make them uncertain themselves."
 )
-LABELS = {"d_prime": "d′", "auc": "ROC AUC", "real_minus_synthetic": "Real less synthetic"}
+LABELS = {
+    "auc": "ROC AUC, mean over readers",
+    "auc_pooled": "ROC AUC, answers pooled",
+    "d_prime": "d′, mean over readers",
+    "d_prime_pooled": "d′, answers pooled",
+    "real_minus_synthetic": "Real less synthetic",
+}
+BY_READER = {
+    "accuracy": "Accuracy",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "auc": "ROC AUC",
+    "d_prime": "d′",
+}
 
 
 def progress_table(study: Study, readers: Sequence[dict[str, Any]]) -> str:
@@ -42,17 +55,17 @@ def results_html(results: dict[str, Any], images_of: Callable[[str], tuple[bytes
     parts = [f"<h3>{escape(results['study']['name'])}</h3>", f"<p>{_readers(readers)}</p>"]
     parts += [f'<p class="medi-note">{NOTE}</p>', _numbers(results)]
     if results["by_subgroup"]:
-        rows = [(TASKS[r["task"]].label, display_name(str(r["subgroup"])), *_cells(r)) for r in results["by_subgroup"]]
-        parts += ["<h4>Right answers by subgroup</h4>", _table(("Task", "Subgroup", *HEAD), rows)]
+        rows = [
+            (TASKS[r["task"]].label, r["measure"].capitalize(), display_name(str(r["subgroup"])), *_cells(r))
+            for r in results["by_subgroup"]
+        ]
+        parts += ["<h4>By subgroup</h4>", _table(("Task", "Number", "Subgroup", *HEAD), rows)]
     if results["agreement"]:
         rows = [(TASKS[r["task"]].label, r["of"], r["statistic"], *_cells(r)) for r in results["agreement"]]
         parts += ["<h4>Agreement</h4>", _table(("Task", "Of", "Statistic", *HEAD), rows)]
     if "origin" in results:
-        by_reader = [
-            (r["reader"], *(_value(r[name]) for name in ("accuracy", "sensitivity", "specificity")))
-            for r in results["origin"]["by_reader"]
-        ]
-        parts += ["<h4>By reader</h4>", _table(("Reader", "Accuracy", "Sensitivity", "Specificity"), by_reader)]
+        by_reader = [(r["reader"], *(_value(r[name]) for name in BY_READER)) for r in results["origin"]["by_reader"]]
+        parts += ["<h4>By reader</h4>", _table(("Reader", *BY_READER.values()), by_reader)]
         for name, title in (("most", "Fooled the most readers"), ("nobody", "Fooled nobody")):
             parts += [f"<h4>{title}</h4>", _tiles(results["origin"]["fooled"][name], images_of)]
     if results.get("morphology"):

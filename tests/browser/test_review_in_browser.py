@@ -41,14 +41,7 @@ def test_a_reader_finishes_a_study(browser, review, width, height, tmp_path):
     context = browser.new_context(viewport={"width": width, "height": height}, has_touch=width < 500)
     page = context.new_page()
     page.goto(f"{url}?tab=review&study={study_id}")
-    page.locator("#review-begin").wait_for(timeout=120_000)
-    page.get_by_label("Reader id (any you like").fill(f"reader-{width}")
-    page.get_by_label("Years of experience").fill("12")
-    page.get_by_label("Speciality").select_option("pathologist, board certified")
-    page.screenshot(path=tmp_path / "join.png")
-    page.locator("#review-begin").click()
-    code = page.locator("#review-code").inner_text()
-    assert len(code) == 10
+    assert len(_join(page, f"reader-{width}")) == 10
     page.locator("#review-go-on").click()
     shots, was_reloaded = set(), False
     for _ in range(40):
@@ -62,7 +55,8 @@ def test_a_reader_finishes_a_study(browser, review, width, height, tmp_path):
             page.screenshot(path=tmp_path / f"question-{len(shots)}.png")
         if not was_reloaded and "Tile 1" in page.locator(".medi-review header").inner_text():
             was_reloaded = True
-            page.reload()  # resumes by itself, at the same question
+            page.reload()  # asks who is there, and resumes at the same question
+            page.get_by_role("button", name=f"Go on as “reader-{width}”").click(timeout=60_000)
             page.locator("#review-question").wait_for(timeout=60_000)
             assert page.locator("#review-question").inner_text() == question
         _answer(page, question)
@@ -76,6 +70,36 @@ def test_a_reader_finishes_a_study(browser, review, width, height, tmp_path):
     page.locator("#review-done").wait_for()
     readers = {reader["name"]: reader for reader in services.studies.progress(study_id)}
     assert readers[f"reader-{width}"]["answers"] == 2 * 5 + 1
+    context.close()
+
+
+def test_a_double_click_answers_one_question_and_the_next_reader_is_another(browser, review):
+    url, services, study_id = review
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.goto(f"{url}?tab=review&study={study_id}")
+    code = _join(page, "clicker")
+    page.locator("#review-go-on").click()
+    for _ in range(20):
+        page.locator("#review-question").wait_for()
+        question = page.locator("#review-question").inner_text()
+        is_study = "Tile" in page.locator(".medi-review header").inner_text()
+        if is_study and "realistic" in question:
+            break
+        _answer(page, question)
+    before = _num_answers(services, study_id, "clicker")
+    box = page.locator(".medi-review-scale button").nth(2).bounding_box()
+    page.mouse.dblclick(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, delay=80)
+    page.wait_for_timeout(1500)
+    assert page.locator("#review-question").inner_text() != question
+    assert _num_answers(services, study_id, "clicker") == before + 1
+    page.locator("#review-pause").click()
+    assert page.locator(".medi-review-code").inner_text() == code
+    page.reload()
+    page.locator("#review-other-reader").click(timeout=60_000)
+    page.locator("#review-begin").wait_for()
+    page.reload()
+    page.locator("#review-begin").wait_for(timeout=60_000)  # the one before is forgotten
     context.close()
 
 
@@ -124,6 +148,20 @@ def _real_tiles(folder: Path) -> Path:
         rows.append({"path": f"{i}.png", "patient_id": f"P{i}", "split": "test"} | cell)
     pd.DataFrame(rows).to_csv(folder / "real.csv", index=False)
     return folder / "real.csv"
+
+
+def _join(page, name: str) -> str:
+    """Takes part; returns the code."""
+    page.locator("#review-begin").wait_for(timeout=120_000)
+    page.get_by_label("Reader id (any you like").fill(name)
+    page.get_by_label("Years of experience").fill("12")
+    page.get_by_label("Speciality").select_option("pathologist, board certified")
+    page.locator("#review-begin").click()
+    return page.locator("#review-code").inner_text()
+
+
+def _num_answers(services, study_id: str, name: str) -> int:
+    return {reader["name"]: reader["answers"] for reader in services.studies.progress(study_id)}[name]
 
 
 def _answer(page, question: str) -> None:

@@ -54,6 +54,12 @@ def test_a_study_is_made_answered_closed_and_read(run, tmp_path):
     assert (tmp_path / "copy.sqlite3").stat().st_size > 0
 
 
+def test_without_a_seed_each_study_has_one_of_its_own(run):
+    new = ("new", "S", "--num-tiles", "2", "--practice", "0", "--json")
+    first, second = (json.loads(run(*new)[1])["design"]["seed"] for _ in range(2))
+    assert first != second
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -14,6 +14,8 @@ from medi_core.metrics.raters import (
     d_prime,
     fleiss_kappa,
     mean,
+    mean_d_prime,
+    mean_roc_auc,
     proportion,
     roc_auc,
 )
@@ -56,6 +58,42 @@ def test_cohens_kappa_is_sklearns(quadratic):
     estimate = cohen_kappa(pairs(first, second), range(1, 6), quadratic)
     assert estimate.value == pytest.approx(expected)
     assert estimate.ci_low < expected < estimate.ci_high
+
+
+def test_kappa_takes_no_reader_for_another():
+    first = pairs([1] * 30, [5] * 30)
+    assert cohen_kappa(first, range(1, 6), quadratic=True).value == 0, "two who always say the same agree by chance"
+    turned = pd.concat([first.assign(reader="a b"), pairs([5] * 30, [1] * 30).assign(reader="b c")])
+    assert cohen_kappa(turned, range(1, 6), quadratic=True).value == 0
+    rng = np.random.default_rng(3)
+    some = pd.concat([pairs(*rng.integers(1, 6, (2, 40))).assign(reader=name) for name in ("a b", "a c", "b c")])
+    swapped = some["reader"] == "a c"
+    other = some.copy()
+    other.loc[swapped, ["first", "second"]] = some.loc[swapped, ["second", "first"]].to_numpy()
+    once, again = (cohen_kappa(table.reset_index(), range(1, 6), quadratic=True) for table in (some, other))
+    assert once.value == pytest.approx(again.value), "who comes first says nothing"
+    assert (once.ci_low, once.ci_high) == pytest.approx((again.ci_low, again.ci_high))
+
+
+def test_means_over_readers_are_those_of_each_reader_alone():
+    bias = np.array([dict(zip("abcd", (-4, 0, 3, 6), strict=True))[reader] for reader in READERS])
+    scores = RNG.integers(-2, 3, N) + 2 * POSITIVE + bias
+    alone = [roc_auc(POSITIVE[own], scores[own], READERS[own], CASES[own]).value for own in map(READERS.__eq__, "abcd")]
+    estimate = mean_roc_auc(POSITIVE, scores, READERS, CASES)
+    assert estimate.value == pytest.approx(np.mean(alone))
+    assert estimate.value > roc_auc(POSITIVE, scores, READERS, CASES).value, "pooled, their habits count against them"
+    assert estimate.ci_low < estimate.value < estimate.ci_high
+    called = (scores > 1).astype(float)
+    alone = [d_prime(POSITIVE[own], called[own], READERS[own], CASES[own]).value for own in map(READERS.__eq__, "abcd")]
+    assert mean_d_prime(POSITIVE, called, READERS, CASES).value == pytest.approx(np.mean(alone))
+
+
+def test_of_one_reader_the_mean_over_readers_is_his_own_number():
+    own = READERS == "a"
+    scores = RNG.integers(-5, 6, N) + 2 * POSITIVE
+    given = POSITIVE[own], scores[own], READERS[own], CASES[own]
+    alone, averaged = roc_auc(*given), mean_roc_auc(*given)
+    assert (averaged.value, averaged.ci_low) == pytest.approx((alone.value, alone.ci_low))
 
 
 def test_kappa_of_one_label_alone_is_undefined():
@@ -117,6 +155,10 @@ def test_numbers_that_are_all_alike_have_no_interval_and_no_answer_has_no_value(
     alike = mean(np.full(4, 3.0), ["a", "b"] * 2, range(4))
     assert alike.value == 3
     assert np.isnan(alike.ci_low)
+    for certain in (roc_auc, mean_roc_auc):
+        estimate = certain(POSITIVE, POSITIVE, READERS, CASES)
+        assert estimate.value == 1
+        assert np.isnan([estimate.ci_low, estimate.ci_high]).all(), "seeing no spread is not being certain"
     nothing = mean(np.array([]), [], [])
     assert nothing.n == 0
     assert np.isnan(nothing.value)

@@ -1,6 +1,9 @@
 """The store keeps what it was given, once. Run: pytest tests/review/test_review_store.py"""
 
+import io
+import json
 import sqlite3
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -11,6 +14,8 @@ from medi_core.review.blinding import PRACTICE, NewItem, PlacedItem, neutral_id
 from medi_core.review.review_schema import MIGRATIONS, VERSION
 from medi_core.review.review_store import Reader, ReviewStore, Study, now
 from medi_core.review.study import StudyDesign
+from medi_core.services.study_answers import export_zip
+from medi_core.services.study_results import study_results
 from tests.toy_review import PNG, add_toy_study
 
 EVIL = "'); DROP TABLE answers; -- <script>alert(1)</script> \x00 \ud800"
@@ -120,6 +125,19 @@ def test_text_that_looks_like_sql_is_text(store, study):
     assert len(store.studies()) == 1
 
 
+def test_text_that_no_file_can_hold_does_not_stop_the_results(store):
+    study = add_toy_study(store, tasks=("comment",))
+    store.put_answer(study.id, add_reader(store, study, "ann"), store.items(study.id)[0].id, "comment", EVIL)
+    store.close_study(study.id)
+    rows = store.revealed(study.id)
+    results = study_results(store.study(study.id), rows)
+    (said,) = results["comment"]
+    assert said["comment"] == EVIL.replace("\ud800", "?")
+    with zipfile.ZipFile(io.BytesIO(export_zip(results, rows))) as archive:
+        assert json.loads(archive.read("results.json"))["comment"] == [said]
+        assert "DROP TABLE" in archive.read("answers.csv").decode()
+
+
 def test_a_file_of_version_1_is_brought_up_with_all_its_rows(store):
     store.path.parent.mkdir()
     with closing(sqlite3.connect(store.path)) as db:
@@ -161,5 +179,10 @@ def test_a_backup_is_one_whole_file(store, study, tmp_path):
     copy = ReviewStore(tmp_path / "copy")
     assert copy.studies() == [study]
     assert copy.answers(copy.reader(study.id, "ann")) == {(item, "realism"): 4}
+    with pytest.raises(StorageError, match="is a folder: give a file"):
+        store.backup(tmp_path / "copy")
+    with pytest.raises(StorageError, match="is the store itself"):
+        store.backup(store.path.parent / "." / store.path.name)
+    assert store.answers(reader) == {(item, "realism"): 4}
     with pytest.raises(StorageError, match="nothing to back up"):
         ReviewStore(tmp_path / "nowhere").backup(tmp_path / "x")

@@ -38,6 +38,7 @@ BAD = [
     ("artefacts", [[0.5, 0.5]] * 51),
     ("comment", "x" * 2001),
     ("comment", 3),
+    ("comment", "half of a pair: \ud83d"),
     ("nonsense", 1),
 ]
 

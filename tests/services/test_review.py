@@ -69,6 +69,14 @@ def test_questions_come_one_by_one_and_practice_alone_has_feedback(service, stud
     assert {text for _, text in feedback[:4:2]} == {"Right: real.", "Not quite: it is synthetic."}
 
 
+def test_practice_does_not_tell_the_origin_where_the_study_does_not_ask_for_it(service, store):
+    design = StudyDesign("Realistic?", ("realism",), num_tiles=2, num_practice=1)
+    made, placed = Study(neutral_id(), design, {}, now(), None), PlacedItem(neutral_id(), PRACTICE, False, {})
+    store.add_study(made, [NewItem(placed, (PNG,), {"origin": "synthetic"})])
+    feedback = service.answer(join(service, made.id, "ann"), placed.id, "realism", 3)["feedback"]
+    assert feedback == "There is no right or wrong here."
+
+
 def test_a_reader_goes_on_where_he_was_with_his_code_however_he_writes_it(service, study, store):
     who = join(service, study, "ann")
     step = service.step(who)

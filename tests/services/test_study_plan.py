@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from medi_core.errors import InvalidRequestError, TooFewTilesError
+from medi_core.metadata.vocabulary import Support, Vocabulary, pair_key
 from medi_core.review.blinding import PAIRS, PRACTICE, REPEATS, TILES
 from medi_core.review.study import StudyDesign
 from medi_core.services.study_plan import plan_study
@@ -24,6 +25,21 @@ def real_tiles(num_a_cell: int = 40) -> pd.DataFrame:
         for i in range(num_a_cell)
     ]
     return pd.DataFrame(rows)
+
+
+def tiles_of_types(num_types: int) -> tuple[pd.DataFrame, Vocabulary]:
+    """30 patients a cell, two centers a cancer type, and a vocabulary that knows just these."""
+    rows = [
+        {"cancer_type": f"Type_{i}", "center": center, "patient_id": f"{i}-{center}-{j}", "split": "test"}
+        for i in range(num_types)
+        for center in ("Lyon", "Paris")
+        for j in range(30)
+    ]
+    names = tuple(f"Type_{i}" for i in range(num_types))
+    values = {"cancer_type": names, "center": ("Lyon", "Paris")}
+    support = {name: dict.fromkeys(known, Support(60, 30)) for name, known in values.items()}
+    pairs = {pair_key(name, center): Support(30, 30) for name in names for center in values["center"]}
+    return pd.DataFrame(rows).assign(origin=None), Vocabulary(values, {}, support, pairs, Support(60, 60))
 
 
 def design(**given) -> StudyDesign:
@@ -48,6 +64,46 @@ def test_real_and_synthetic_are_balanced_within_every_cancer_type_and_center(toy
     for cell in {cell for cell, _ in counts}:
         assert abs(counts[cell, "real"] - counts[cell, "synthetic"]) <= 1
     assert abs(sum(n if kind == "real" else -n for (_, kind), n in counts.items())) <= 1
+
+
+@pytest.mark.parametrize("share_real", [0.25, 0.5, 0.75])
+@pytest.mark.parametrize("num_types", [2, 3, 4])
+@pytest.mark.parametrize("num", [8, 17, 40])
+def test_the_cancer_type_does_not_tell_the_origin(share_real, num_types, num):
+    manifest, vocabulary = tiles_of_types(num_types)
+    given = {"share_real": share_real, "num_tiles": num, "num_pairs": num, "num_practice": 0}
+    plan = plan_study(design(tasks=("realism", "center_pair"), **given), vocabulary, manifest)
+    for block in (TILES, PAIRS):
+        shown = [item.tiles[0] for item in plan if item.block == block]
+        assert len(shown) == num
+        for cancer_type in {tile.cell[0] for tile in shown}:
+            assert {tile.origin for tile in shown if tile.cell[0] == cancer_type} == {"real", "synthetic"}
+        if num == 40:
+            assert len({tile.cell[0] for tile in shown}) == num_types
+            assert abs(sum(tile.origin == "real" for tile in shown) - share_real * num) <= num_types / 2
+
+
+def test_practice_shows_no_patient_of_the_study(toy_vocabulary):
+    manifest = real_tiles()
+    manifest["patient_id"] = manifest["cancer_type"] + manifest["patient_id"]
+    wanted = design(tasks=("realism", "center_pair"), share_real=0.5, num_pairs=6)
+    patients = {PRACTICE: set(), TILES: set(), PAIRS: set()}
+    for item in plan_study(wanted, toy_vocabulary, manifest):
+        patients[item.block] |= {manifest["patient_id"][tile.row] for tile in item.tiles if tile.row is not None}
+    assert patients[PRACTICE]
+    assert not patients[PRACTICE] & (patients[TILES] | patients[PAIRS])
+    with pytest.raises(TooFewTilesError, match="no patient is left for practice"):
+        plan_study(design(share_real=0.5), toy_vocabulary, manifest.assign(patient_id="one"))
+    assert plan_study(design(share_real=0.5, num_practice=0), toy_vocabulary, manifest.assign(patient_id="one"))
+
+
+def test_without_chosen_types_those_of_the_real_tiles_are_drawn(toy_vocabulary):
+    lung_alone = real_tiles()[lambda rows: rows["cancer_type"] == LUNG]
+    for centers in ((), ("Rome", "Lyon")):
+        plan = plan_study(design(share_real=0.5, centers=centers), toy_vocabulary, lung_alone)
+        assert {tile.cell[0] for tile in tiles_of(plan, TILES)} == {LUNG}
+    with pytest.raises(InvalidRequestError, match="none of the attached real tiles is of a cancer type"):
+        plan_study(design(share_real=0.5), toy_vocabulary, lung_alone.assign(cancer_type="Unheard_of"))
 
 
 def test_no_tile_comes_twice_but_repeats_and_practice_is_outside_the_study(toy_vocabulary):

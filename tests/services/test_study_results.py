@@ -68,7 +68,12 @@ def test_accuracy_sensitivity_and_specificity_count_first_showings_only(results)
     assert (overall["sensitivity"]["value"], overall["sensitivity"]["n"]) == (0.5, 8)
     assert (overall["specificity"]["value"], overall["specificity"]["n"]) == (1, 8)
     assert (overall["accuracy"]["num_readers"], overall["accuracy"]["num_cases"]) == (2, 8)
-    assert overall["auc"]["value"] == pytest.approx(0.75)  # half of the synthetic ones tie with the real ones
+    # half of the synthetic ones tie with the real ones; of one reader none does, of the other all
+    assert overall["auc_pooled"]["value"] == overall["auc"]["value"] == pytest.approx(0.75)
+    assert sorted(own["auc"]["value"] for own in results["origin"]["by_reader"]) == [0.5, 1]
+    d_primes = [own["d_prime"]["value"] for own in results["origin"]["by_reader"]]
+    assert overall["d_prime"]["value"] == pytest.approx(sum(d_primes) / 2)
+    assert overall["d_prime_pooled"]["value"] < max(d_primes)
     assert overall["accuracy"]["ci_low"] < 0.75 < overall["accuracy"]["ci_high"]
 
 
@@ -93,9 +98,30 @@ def test_realism_is_compared_between_real_and_synthetic(results):
 
 def test_subgroups_add_up_to_the_whole(results):
     for by in ("cancer_type", "center", "support"):
-        parts = [r for r in results["by_subgroup"] if r["by"] == by and r["task"] == "origin"]
+        parts = [r for r in results["by_subgroup"] if (r["by"], r["task"], r["measure"]) == (by, "origin", "accuracy")]
         assert sum(r["n"] for r in parts) == 16
         assert sum(r["n"] * r["value"] for r in parts) == pytest.approx(12)
+
+
+def test_subgroups_have_sensitivity_specificity_and_realism_by_origin(results):
+    found = {(r["task"], r["measure"], r["subgroup"]): r for r in results["by_subgroup"] if r["by"] == "cancer_type"}
+    assert (found["origin", "sensitivity", "A"]["value"], found["origin", "sensitivity", "A"]["n"]) == (0.5, 4)
+    assert (found["origin", "specificity", "B"]["value"], found["origin", "specificity", "B"]["n"]) == (1, 4)
+    assert found["realism", "mean, real", "A"]["value"] == 5
+    assert found["realism", "mean, synthetic", "A"]["value"] == 2.5
+    without_real = [answer for answer in rows() if answer["facts"]["origin"] == "synthetic"]
+    alone = study_results(study(), without_real)["by_subgroup"]
+    assert {r["measure"] for r in alone if r["task"] == "realism"} == {"mean, synthetic"}
+
+
+def test_one_who_stopped_early_does_not_undo_the_agreement_of_the_others(results):
+    stopped = [row("key-of-eve", tile, "realism", 1) for tile in range(3)]
+    (before,), (after,) = (
+        [r for r in found["agreement"] if (r["task"], r["of"]) == ("realism", "between readers")]
+        for found in (results, study_results(study(), rows() + stopped))
+    )
+    assert before == after
+    assert (after["n"], after["num_readers"]) == (16, 2)
 
 
 def test_agreement_is_between_readers_and_within_them(results):

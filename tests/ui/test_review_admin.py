@@ -1,5 +1,8 @@
 """The administrator's part: locked without the passphrase. Run: pytest tests/ui/test_review_admin.py"""
 
+import asyncio
+import inspect
+
 import pytest
 
 from medi_core.errors import InvalidRequestError
@@ -21,8 +24,6 @@ def handlers(running_app) -> dict:
 @pytest.mark.parametrize("name", ["on_choice", "on_close", "on_results", "on_backup"])
 def test_no_handler_answers_a_session_that_is_not_unlocked(running_app, name):
     (handler,) = [f for n, f in handlers(running_app).items() if n == name and "review" in f.__module__]
-    import inspect
-
     import gradio as gr
 
     blanks = [False] + [None] * (len(inspect.signature(handler).parameters) - 1)
@@ -37,8 +38,14 @@ def test_only_the_passphrase_unlocks(running_app, monkeypatch):
     unlock = handlers(running_app)["on_unlock"]
     for wrong in ("", None, "open", "open sesame ", "öpen"):
         with pytest.raises(gr.Error, match="not the passphrase"):
-            unlock(wrong)
-    assert unlock("open sesame")[0] is True
+            asyncio.run(unlock(wrong))
+    assert asyncio.run(unlock("open sesame"))[0] is True
+
+
+def test_one_passphrase_is_tried_at_a_time(running_app):
+    (unlock,) = [fn for fn in running_app.blocks.fns.values() if fn.name == "on_unlock"]
+    assert unlock.concurrency_limit == 1
+    assert inspect.iscoroutinefunction(unlock.fn), "waiting holds no thread"
 
 
 def test_all_events_of_the_tab_are_private(running_app):
@@ -58,8 +65,15 @@ def test_without_a_passphrase_administration_says_how_to_switch_it_on():
 
 
 def test_an_empty_number_is_an_error_not_a_0():
-    with pytest.raises(InvalidRequestError, match="tiles, seed: enter a whole number"):
-        design_of("A", ["realism"], None, 0, [], [], 0, 10, 4, None, 384)
+    with pytest.raises(InvalidRequestError, match="tiles, repeats: enter a whole number"):
+        design_of("A", ["realism"], None, 0, [], [], None, 10, 4, None, 384)
+
+
+def test_without_a_seed_one_is_drawn_that_cannot_be_guessed():
+    seeds = {design_of("A", ["realism"], 4, 0, [], [], 0, 10, 4, None, 384).seed for _ in range(20)}
+    assert len(seeds) == 20
+    assert max(seeds) > 2**20
+    assert design_of("A", ["realism"], 4, 0, [], [], 0, 10, 4, 0, 384).seed == 0
 
 
 def test_what_readers_and_admins_wrote_is_shown_as_text(tmp_path):
