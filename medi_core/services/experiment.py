@@ -6,6 +6,7 @@ the same test tiles, seeds and resamples of patients. No test patient is in any 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,15 @@ from medi_core.services.arm_predictions import (
     tested_places,
     training_counts,
 )
-from medi_core.services.experiment_config import ADDING, LOGISTIC, MEDI, REAL, SYNTHETIC, ExperimentConfig
+from medi_core.services.experiment_config import (
+    ADDING,
+    LEAVE_ONE_OUT,
+    LOGISTIC,
+    MEDI,
+    REAL,
+    SYNTHETIC,
+    ExperimentConfig,
+)
 from medi_core.services.experiment_design import (
     Design,
     Fold,
@@ -101,11 +110,14 @@ def run_design(
     """
     stock, ids = stock_of(reference.tiles), reference.tiles["id"].to_numpy(dtype=object)
     of_folds = [arms_of_fold(rows, ids, stock, fold, config) for fold in design.folds]
-    arms = tuple(name for name in config.arms if all(name in fold.sets for fold in of_folds))
-    absent = tuple(f"{arm}: left out, {NOTHING_STORED[arm]}" for arm in config.arms if arm not in arms)
+    arms, absent = _arms_to_keep(rows, design.folds, of_folds, config)
     if absent:  # without them, the others may add more
         config = replace(config, arms=arms)
         of_folds = [arms_of_fold(rows, ids, stock, fold, config) for fold in design.folds]
+    is_full = [set(arms) <= set(of_fold.sets) for of_fold in of_folds]
+    absent += _folds_left_out(design.folds, of_folds, config)
+    of_folds = list(compress(of_folds, is_full))
+    design = replace(design, folds=tuple(compress(design.folds, is_full)))
     tested = _predict(reference, rows, design, of_folds, config, arms, on_progress)
     accuracy = _accuracy(tested, config)
     return ExperimentResult(
@@ -117,6 +129,43 @@ def run_design(
         (*absent, *design.left_out),
         _facts(reference, tested, design),
     )
+
+
+def _arms_to_keep(
+    rows: pd.DataFrame, folds: tuple[Fold, ...], of_folds: list[FoldArms], config: ExperimentConfig
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Arms that have tiles in half of the folds at least, and a sentence each of the others.
+
+    More are left out, the one with fewest folds first, where the folds that have all arms test fewer than 2 classes.
+    """
+    num_lacking = {arm: sum(arm not in fold.sets for fold in of_folds) for arm in config.arms}
+    arms = [arm for arm in config.arms if 2 * num_lacking[arm] <= len(folds)]
+
+    def num_tested() -> int:
+        kept = [fold.test for fold, of_fold in zip(folds, of_folds, strict=True) if set(arms) <= set(of_fold.sets)]
+        return rows["cancer_type"].iloc[np.concatenate([np.empty(0, int), *kept])].nunique()
+
+    while num_tested() < 2 and any(num_lacking[arm] for arm in arms):
+        arms.remove(max(arms, key=num_lacking.__getitem__))
+    absent = [
+        f"{arm}: left out, in {num} of {len(folds)} folds {NOTHING_STORED[arm]}"
+        for arm, num in num_lacking.items()
+        if arm not in arms
+    ]
+    return tuple(arms), tuple(absent)
+
+
+def _folds_left_out(folds: tuple[Fold, ...], of_folds: list[FoldArms], config: ExperimentConfig) -> tuple[str, ...]:
+    """A sentence a center or seed whose folds lack tiles of an arm: all arms are compared on the same folds."""
+    said = {}
+    for fold, of_fold in zip(folds, of_folds, strict=True):
+        where = (
+            f"{fold.to_fill[0][1]} is not tested" if config.preset == LEAVE_ONE_OUT else f"seed {fold.seed} is left out"
+        )
+        for arm in config.arms:
+            if arm not in of_fold.sets:
+                said[f"{where}: {arm} cannot be trained, {NOTHING_STORED[arm]}"] = None
+    return tuple(said)
 
 
 @dataclass(frozen=True)

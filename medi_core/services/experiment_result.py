@@ -74,8 +74,8 @@ class ExperimentResult:
         if num_others := int((~centers["is_compared"]).sum()):
             num_recalls = int(centers["measure"].str.startswith("recall").sum())
             notes.append(
-                f"{num_others} of {len(centers)} tested centers cannot be the worst one: too few tiles, or a class that is "
-                f"not tested there. {num_recalls} of them have one class, and in their own row recall of it."
+                f"{num_others} of {len(centers)} tested centers cannot be the worst one: too few tiles, or a class "
+                f"that is not tested there. {num_recalls} of them have one class, and in their own row recall of it."
             )
         smallest = self.facts["smallest_patients"]
         if smallest is not None:

@@ -154,11 +154,39 @@ def test_an_arm_without_tiles_is_left_out_and_listed_with_the_reason():
     result = run_experiment(build_toy_reference(jitter=False), SHORTCUT_CONFIG)
     assert JITTERED not in set(result.accuracy["arm"])
     assert (
-        f"{JITTERED}: left out, the reference set holds no re-stained copies of these training tiles" in result.limits()
+        f"{JITTERED}: left out, in 3 of 3 folds the reference set holds no re-stained copies of these training tiles"
+        in result.limits()
     )
     assert result.training.set_index("arm").loc[MEDI, "added"] == 48
     nothing = run_experiment(build_toy_reference(bank=0, jitter=False), ExperimentConfig(TYPES, SHORTCUT, (REAL, MEDI)))
     assert nothing.sentences() == ("No arm but real only could be trained: there is nothing to compare.",)
+
+
+def test_a_fold_without_tiles_leaves_out_its_center_and_not_the_arm(reference):
+    thin = reference.part((reference.tiles["origin"] != "synthetic") | (reference.tiles["center"] != "Rome"))
+    result = run_experiment(thin, ExperimentConfig(TYPES, LEAVE_ONE_OUT, (REAL, MEDI), num_seeds=2))
+    assert set(result.accuracy["arm"]) == {REAL, MEDI}
+    assert result.facts["num_folds"] == 4
+    assert "Rome" not in set(result.accuracy["subgroup"])
+    assert (
+        f"Rome is not tested: {MEDI} cannot be trained, the bank holds no tile of the cells to fill" in result.limits()
+    )
+    thin = thin.part((thin.tiles["origin"] != "synthetic") | (thin.tiles["center"] != "Paris"))
+    result = run_experiment(thin, ExperimentConfig(TYPES, LEAVE_ONE_OUT, (REAL, DUPLICATED, MEDI), num_seeds=2))
+    assert set(result.accuracy["arm"]) == {REAL, DUPLICATED}
+    assert f"{MEDI}: left out, in 4 of 6 folds the bank holds no tile of the cells to fill" in result.limits()
+    assert set(CENTERS) <= set(result.accuracy["subgroup"])
+
+
+def test_an_own_cell_that_is_not_tested_is_said_and_no_such_center_is_chosen(reference):
+    is_few = (reference.tiles["cancer_type"] == "colon") & (reference.tiles["center"] == "Lyon")
+    few = part(reference, lambda t: ~is_few | t["patient_id"].astype(str).str.contains("-[0-2]$"))
+    line = "own cell colon at Lyon is not tested: a reversed shortcut would look like a gain"
+    given = ExperimentConfig(TYPES, SHORTCUT, (REAL,), training_centers=("Lyon", "Paris"), num_seeds=2)
+    assert line in run_experiment(few, given).limits()
+    chosen = run_experiment(few, dataclasses.replace(given, training_centers=()))
+    assert line not in chosen.limits()
+    assert line not in run_experiment(reference, given).limits()
 
 
 def test_held_out_patients_alone_make_an_experiment_clean(reference, shortcut):
@@ -293,6 +321,10 @@ def test_work_can_be_stopped_and_is_told(reference):
         ({"ratio": 5}, "ratio = 5: it must be from 0 to 4"),
         ({"num_seeds": 0}, "num_seeds = 0: it must be from 1 to 50"),
         ({"training_centers": ("Lyon",)}, "needs 2 different training centers"),
+        (
+            {"preset": "random training centers", "training_centers": ("Lyon",)},
+            "draws its training centers by seed, given: Lyon; leave them out",
+        ),
         ({"preset": "training centers"}, "needs training centers: name at least one"),
         ({"preset": "random training centers", "size": 3}, "size = 3 training centers: it must be from 1 to 2"),
         ({"min_patients": 1}, "min_patients = 1: it must be from 2"),
