@@ -111,7 +111,7 @@ def section_of(reference: ReferenceSet, config: ExperimentConfig) -> str:
     except MediError as error:
         return f"Not possible on these tiles: {error}."
     notes = [line for line in result.sentences() if f"over {REAL}" in line or line.startswith("No arm")]
-    notes += [line for line in result.limits() if "is not tested" not in line]
+    notes += [line for line in result.limits() if "is not tested: fewer" not in line]
     robustness = robustness_by_arm(reference, result.config).set_index("space")
     if len(robustness):
         notes.append(index_of_features(robustness))
@@ -144,9 +144,9 @@ def summary(result: ExperimentResult, robustness: pd.DataFrame) -> pd.DataFrame:
 
 def _with_interval(row: pd.Series, form: str) -> str:
     if row["value"] != row["value"]:
-        return "n/a"
+        return "n/a"  # no center tests every class
     value, low, high = (f"{round(row[name], 2) + 0.0:{form}}" for name in ("value", "ci_low", "ci_high"))
-    return f"{value} [{low}, {high}]"
+    return value if row["ci_low"] != row["ci_low"] else f"{value} [{low}, {high}]"
 
 
 if __name__ == "__main__":

@@ -52,8 +52,8 @@ def build_toy_reference(
     everything = np.concatenate(features)
     if jitter:
         real = frame[frame["origin"] == "real"]
-        copies = real.assign(origin="control", group="stain-shuffled", of=real["id"], id="copy of " + real["id"])
+        copies = real.assign(origin="control", group="stain-jittered", of=real["id"], id="copy of " + real["id"])
         frame = pd.concat([frame, copies], ignore_index=True)
         everything = np.concatenate([everything, everything[real.index] + rng.normal(0, 0.3, (len(real), DIM))])
-    frame = frame.reindex(columns=[*COLUMNS, *(["of"] if jitter else [])])
+    frame = frame.reindex(columns=COLUMNS)
     return ReferenceSet(frame, everything.astype(np.float32), {"checkpoint": "toy@1", "encoder": "toy-encoder"})

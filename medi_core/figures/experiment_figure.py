@@ -9,8 +9,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from medi_core.errors import InvalidRequestError
+from medi_core.figures.labels import ink, interval_text, readable
+from medi_core.figures.page import page_layout
 from medi_core.figures.palette import COLOURS
-from medi_core.metadata.schema import display_name
 
 REQUIRED = ("arm", "subgroup", "measure", "value", "ci_low", "ci_high", "n", "n_patients")
 NO_CENTER = ("all centers", "worst center")
@@ -70,7 +71,7 @@ def _trace(of_arm: pd.DataFrame, arm: str, place: int, num_arms: int, subgroups:
         },
         marker={
             **{"color": colour, "size": 9, "symbol": SYMBOLS[place % len(SYMBOLS)]},
-            "line": {"width": 1, "color": _ink(dark)},
+            "line": {"width": 1, "color": ink(dark)},
         },
         text=[_hover(row) for row in rows.to_dict("records")],
         hovertemplate=f"%{{text}}<extra>{escape(arm, quote=False)}</extra>",
@@ -78,25 +79,20 @@ def _trace(of_arm: pd.DataFrame, arm: str, place: int, num_arms: int, subgroups:
 
 
 def _hover(row: dict) -> str:
-    interval = "no interval" if row["ci_low"] != row["ci_low"] else f"[{row['ci_low']:.2f}, {row['ci_high']:.2f}]"
+    numbers = interval_text(row["value"], row["ci_low"], row["ci_high"])
     counts = f"n = {row['n']:,} tiles of {row['n_patients']:,} patients"
-    name, measure = (escape(display_name(row[key]), quote=False) for key in ("subgroup", "measure"))
-    return f"{name}<br>{measure} {row['value']:.2f} {interval}<br>{counts}"
+    return f"{readable(row['subgroup'])}<br>{readable(row['measure'])} {numbers}<br>{counts}"
 
 
 def _layout(accuracy: pd.DataFrame, subgroups: list[str], dark: bool) -> dict[str, object]:
     rows = accuracy.drop_duplicates("subgroup").set_index("subgroup")
     labels = [
-        f"{escape(name, quote=False)}<br><sub>{escape(display_name(rows.loc[name, 'measure']), quote=False)}, "
+        f"{escape(name, quote=False)}<br><sub>{readable(rows.loc[name, 'measure'])}, "
         f"{rows.loc[name, 'n_patients']:,} patients</sub>"
         for name in subgroups
     ]
     grid = {"gridcolor": "#374151" if dark else "#e5e7eb", "zeroline": False}
-    return {
-        "template": "none",
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"color": _ink(dark), "size": 12},
+    return page_layout(dark) | {
         "height": PX_AROUND + PX_A_ROW * len(subgroups),
         "margin": {"l": 0, "r": 16, "t": 48, "b": 40},
         "xaxis": {**grid, "title": {"text": "accuracy, with 95 % interval"}, "range": [-0.02, 1.02]},
@@ -106,10 +102,5 @@ def _layout(accuracy: pd.DataFrame, subgroups: list[str], dark: bool) -> dict[st
             "range": [len(subgroups) - 0.5, -0.5],
         },
         "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
-        "modebar": {"bgcolor": "rgba(0,0,0,0)"},
         "uirevision": "experiment",
     }
-
-
-def _ink(dark: bool) -> str:
-    return "#e5e7eb" if dark else "#1f2937"

@@ -17,6 +17,8 @@ from medi_core.metrics.intervals import NO_INTERVAL
 OVERALL, WORST, GAP = 0, 1, 2
 """Places in the last axis of `ArmAccuracy`; centers follow from `FIRST_CENTER`."""
 FIRST_CENTER = 3
+MIN_MEASURED = 0.5
+"""Share of the resamples that must hold a measure for it to have an interval."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,16 @@ class ArmAccuracy:
 
     value: np.ndarray
     """float64 `(A, 3 + C)`, mean over seeds: balanced accuracy of all tiles, that of the worst compared center, its
-    gap to the best one, then that of each center. Where a center has one label only, it is the recall of it."""
+    gap to the best one, then that of each center. Where a center has one label only, it is the recall of it. No gap
+    where fewer than 2 centers are compared."""
     resampled: np.ndarray
-    """float64 `(B, A, 3 + C)`."""
+    """float64 `(B, A, 3 + C)`; NaN where a resample lacks, in every seed, a label or center that was tested."""
 
     def interval(self, arm: int, measure: int, level: float = 0.95) -> tuple[float, float]:
-        """Percentile interval of a measure. A minimum over centers is biased downwards in every resample."""
+        """Percentile interval of a measure; NaN where resamples show no spread, or most of them could not measure it.
+
+        A minimum over centers is biased downwards in every resample.
+        """
         return _quantiles(self.resampled[:, arm, measure], level)
 
     def difference(self, arm: int, other: int, measure: int, level: float = 0.95) -> tuple[float, float, float]:
@@ -78,9 +84,11 @@ def arm_accuracy(
 
     Args:
         counts: of S seeds, P patients, C centers and K labels.
-        strata: `(P,)`; patients are drawn within these (the center and its labels), so that no resample lacks a
-            center. A patient alone in one is always drawn: intervals do not tell how such patients differ.
-        is_compared: bool `(S, C)`: centers with enough tiles to be the worst one.
+        strata: `(P,)`; patients are drawn within these (the center and its labels). A patient alone in one is always
+            drawn: intervals do not tell how such patients differ. Of a stratum of which a seed tests a part, a resample
+            may draw none: the seed is then not measured in it.
+        is_compared: bool `(S, C)`: centers that can be the worst one; all labels must be tested there, or recall would
+            be compared with balanced accuracy.
         num: resamples.
         seed: of the draw.
 
@@ -105,34 +113,33 @@ def _measures(
     """`(B, A, 3 + C)` of weights `(B, P)` and `(B, S)`."""
     total, used = 0.0, 0.0
     for tiles, hits, compared, weight in zip(counts.tiles, counts.hits, is_compared, seed_weights.T, strict=True):
-        measured = _measures_of_seed(
-            _weighted(patient_weights, tiles)[:, None], _weighted(patient_weights, hits), compared
-        )
+        weighted = _weighted(patient_weights, tiles)[:, None], _weighted(patient_weights, hits)
+        measured = _measures_of_seed(*weighted, tiles.sum(axis=0) > 0, compared)
         known = np.isfinite(measured)
         total = total + np.where(known, measured, 0) * weight[:, None, None]
         used = used + known * weight[:, None, None]
     return np.divide(total, used, out=np.full_like(total, np.nan), where=used > 0)
 
 
-def _measures_of_seed(tiles: np.ndarray, hits: np.ndarray, compared: np.ndarray) -> np.ndarray:
-    """Tiles `(B, 1, C, K)` and hits `(B, A, C, K)` → `(B, A, 3 + C)`."""
-    of_center = _mean_recall(hits, tiles)
+def _measures_of_seed(tiles: np.ndarray, hits: np.ndarray, is_tested: np.ndarray, compared: np.ndarray) -> np.ndarray:
+    """Tiles `(B, 1, C, K)`, hits `(B, A, C, K)` and the cells that the seed tests `(C, K)` → `(B, A, 3 + C)`."""
+    of_center = _mean_recall(hits, tiles, is_tested)
     result = np.full((*hits.shape[:2], FIRST_CENTER + hits.shape[2]), np.nan)
-    result[..., OVERALL] = _mean_recall(hits.sum(axis=2), tiles.sum(axis=2))
+    result[..., OVERALL] = _mean_recall(hits.sum(axis=2), tiles.sum(axis=2), is_tested.any(axis=0))
     if compared.any():
-        # a label that a resample lacks at a center leaves the others: fmin and fmax pass over NaN
-        worst = np.fmin.reduce(of_center[..., compared], axis=-1)
-        result[..., WORST] = worst
-        result[..., GAP] = np.fmax.reduce(of_center[..., compared], axis=-1) - worst
+        # minimum and maximum keep NaN: the worst of the centers that happen to be drawn is another measure
+        result[..., WORST] = np.minimum.reduce(of_center[..., compared], axis=-1)
+    if compared.sum() > 1:
+        result[..., GAP] = np.maximum.reduce(of_center[..., compared], axis=-1) - result[..., WORST]
     result[..., FIRST_CENTER:] = of_center
     return result
 
 
-def _mean_recall(hits: np.ndarray, tiles: np.ndarray) -> np.ndarray:
-    """Mean over labels (the last axis) of those that have tiles; NaN where none has."""
-    has_tiles = tiles > 0
-    recalls = np.divide(hits, tiles, out=np.zeros_like(hits), where=has_tiles)
-    num_labels = has_tiles.sum(axis=-1)
+def _mean_recall(hits: np.ndarray, tiles: np.ndarray, is_tested: np.ndarray) -> np.ndarray:
+    """Mean over the labels (the last axis) that are tested; NaN where none is, or one of them has no tile here."""
+    lacking = np.where(is_tested, np.nan, 0)
+    recalls = np.divide(hits, tiles, out=np.broadcast_to(lacking, hits.shape).copy(), where=tiles > 0)
+    num_labels = is_tested.sum(axis=-1)
     sums = recalls.sum(axis=-1)
     return np.divide(sums, num_labels, out=np.full_like(sums, np.nan), where=num_labels > 0)
 
@@ -153,7 +160,7 @@ def _draws(strata: Sequence[object], num: int, rng: np.random.Generator) -> np.n
 
 
 def _quantiles(values: np.ndarray, level: float) -> tuple[float, float]:
-    if not np.isfinite(values).any():
+    if np.isfinite(values).mean() < MIN_MEASURED:
         return NO_INTERVAL
     low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return (float(low), float(high)) if high > low else NO_INTERVAL

@@ -89,6 +89,9 @@ def fit_regressions(axes: Axes, labels: np.ndarray, weights: np.ndarray, num_lab
 
     Returns:
         float32 `(F, K, D + 1)`: `axes.points @ result[f].T` are the logits `(N, K)`.
+
+    Raises:
+        InvalidRequestError: no solution after `MAX_ITERATIONS`.
     """
     from scipy.optimize import minimize
 
@@ -114,4 +117,14 @@ def fit_regressions(axes: Axes, labels: np.ndarray, weights: np.ndarray, num_lab
 
     options = {"maxiter": MAX_ITERATIONS, "ftol": TOLERANCE, "gtol": 1e-7}
     found = minimize(loss_and_gradient, np.zeros(np.prod(shape)), jac=True, method="L-BFGS-B", options=options)
+    _require_solved(found)
     return found.x.reshape(shape).astype(np.float32).swapaxes(0, 1)
+
+
+def _require_solved(found) -> None:
+    """Of scipy's result: a fit that did not end is no probe to compare others with."""
+    if not found.success:
+        raise InvalidRequestError(
+            f"the regressions found no solution in {found.nit} iterations ({found.message}): their probes would not be "
+            "comparable; take more training tiles or fewer arms"
+        )

@@ -6,6 +6,7 @@ the same test tiles, seeds and resamples of patients. No test patient is in any 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,15 @@ from medi_core.services.arm_predictions import (
     tested_places,
     training_counts,
 )
-from medi_core.services.experiment_config import ADDING, LOGISTIC, MEDI, REAL, SYNTHETIC, ExperimentConfig
+from medi_core.services.experiment_config import (
+    ADDING,
+    LEAVE_ONE_OUT,
+    LOGISTIC,
+    MEDI,
+    REAL,
+    SYNTHETIC,
+    ExperimentConfig,
+)
 from medi_core.services.experiment_design import (
     Design,
     Fold,
@@ -42,7 +51,7 @@ from medi_core.services.training_arms import NOTHING_STORED, FoldArms, arms_of_f
 
 NUM_BOOTSTRAPS = 1000
 MIN_COMPARED_TILES = 10
-"""A center with fewer tested tiles in a seed cannot be the worst one."""
+"""A center with fewer tested tiles in a seed, or with a class that is not tested there, cannot be the worst one."""
 
 OnProgress = Callable[[int, int], None]
 
@@ -101,11 +110,14 @@ def run_design(
     """
     stock, ids = stock_of(reference.tiles), reference.tiles["id"].to_numpy(dtype=object)
     of_folds = [arms_of_fold(rows, ids, stock, fold, config) for fold in design.folds]
-    arms = tuple(name for name in config.arms if all(name in fold.sets for fold in of_folds))
-    absent = tuple(f"{arm}: left out, {NOTHING_STORED[arm]}" for arm in config.arms if arm not in arms)
+    arms, absent = _arms_to_keep(rows, design.folds, of_folds, config)
     if absent:  # without them, the others may add more
         config = replace(config, arms=arms)
         of_folds = [arms_of_fold(rows, ids, stock, fold, config) for fold in design.folds]
+    is_full = [set(arms) <= set(of_fold.sets) for of_fold in of_folds]
+    absent += _folds_left_out(design.folds, of_folds, config)
+    of_folds = list(compress(of_folds, is_full))
+    design = replace(design, folds=tuple(compress(design.folds, is_full)))
     tested = _predict(reference, rows, design, of_folds, config, arms, on_progress)
     accuracy = _accuracy(tested, config)
     return ExperimentResult(
@@ -119,6 +131,43 @@ def run_design(
     )
 
 
+def _arms_to_keep(
+    rows: pd.DataFrame, folds: tuple[Fold, ...], of_folds: list[FoldArms], config: ExperimentConfig
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Arms that have tiles in half of the folds at least, and a sentence each of the others.
+
+    More are left out, the one with fewest folds first, where the folds that have all arms test fewer than 2 classes.
+    """
+    num_lacking = {arm: sum(arm not in fold.sets for fold in of_folds) for arm in config.arms}
+    arms = [arm for arm in config.arms if 2 * num_lacking[arm] <= len(folds)]
+
+    def num_tested() -> int:
+        kept = [fold.test for fold, of_fold in zip(folds, of_folds, strict=True) if set(arms) <= set(of_fold.sets)]
+        return rows["cancer_type"].iloc[np.concatenate([np.empty(0, int), *kept])].nunique()
+
+    while num_tested() < 2 and any(num_lacking[arm] for arm in arms):
+        arms.remove(max(arms, key=num_lacking.__getitem__))
+    absent = [
+        f"{arm}: left out, in {num} of {len(folds)} folds {NOTHING_STORED[arm]}"
+        for arm, num in num_lacking.items()
+        if arm not in arms
+    ]
+    return tuple(arms), tuple(absent)
+
+
+def _folds_left_out(folds: tuple[Fold, ...], of_folds: list[FoldArms], config: ExperimentConfig) -> tuple[str, ...]:
+    """A sentence a center or seed whose folds lack tiles of an arm: all arms are compared on the same folds."""
+    said = {}
+    for fold, of_fold in zip(folds, of_folds, strict=True):
+        where = (
+            f"{fold.to_fill[0][1]} is not tested" if config.preset == LEAVE_ONE_OUT else f"seed {fold.seed} is left out"
+        )
+        for arm in config.arms:
+            if arm not in of_fold.sets:
+                said[f"{where}: {arm} cannot be trained, {NOTHING_STORED[arm]}"] = None
+    return tuple(said)
+
+
 @dataclass(frozen=True)
 class Tested:
     """One row a (seed, tested tile)."""
@@ -129,6 +178,19 @@ class Tested:
     """bool `(N, A)`."""
     centers: tuple[str, ...]
     """All that are tested, sorted."""
+    is_compared: np.ndarray
+    """bool `(S, C)`: centers with enough tiles of every class, by seed."""
+
+    @property
+    def distinct(self) -> pd.DataFrame:
+        """A row a tested tile."""
+        return self.frame.drop_duplicates("tile")
+
+    @property
+    def of_compared(self) -> pd.DataFrame:
+        """A row a tested tile of a compared center, of the seeds in which it is one."""
+        places = pd.Categorical(self.frame["center"], self.centers).codes
+        return self.frame[self.is_compared[self.frame["seed"], places]].drop_duplicates("tile")
 
 
 def _predict(
@@ -154,7 +216,16 @@ def _predict(
         frames.append(rows.iloc[fold.test].assign(seed=fold.seed))
     on_progress(len(of_folds), len(of_folds))
     frame = pd.concat(frames, ignore_index=True)
-    return Tested(frame, np.concatenate(hits), tuple(sorted(frame["center"].unique())))
+    return Tested(frame, np.concatenate(hits), *_compared_centers(frame, config))
+
+
+def _compared_centers(frame: pd.DataFrame, config: ExperimentConfig) -> tuple[tuple[str, ...], np.ndarray]:
+    """Tested centers, and by seed whether each has enough tiles and every class: else it has recall, or too little."""
+    centers = tuple(sorted(frame["center"].unique()))
+    tiles = np.zeros((config.num_seeds, len(centers), len(config.cancer_types)))
+    labels = pd.Categorical(frame["cancer_type"], config.cancer_types).codes
+    np.add.at(tiles, (frame["seed"].to_numpy(dtype=int), pd.Categorical(frame["center"], centers).codes, labels), 1)
+    return centers, (tiles.sum(axis=2) >= MIN_COMPARED_TILES) & (tiles > 0).all(axis=2)
 
 
 def _accuracy(tested: Tested, config: ExperimentConfig) -> ArmAccuracy:
@@ -165,23 +236,23 @@ def _accuracy(tested: Tested, config: ExperimentConfig) -> ArmAccuracy:
     shape = (config.num_seeds, len(names), len(tested.centers), len(config.cancer_types))
     counts = count_hits(frame["seed"].to_numpy(), patients, centers, labels, tested.is_hit, shape)
     strata = patient_strata(frame.drop_duplicates(["patient_id", "center", "cancer_type"]))
-    is_compared = counts.tiles.sum(axis=(1, 3)) >= MIN_COMPARED_TILES
-    return arm_accuracy(counts, strata[names], is_compared, NUM_BOOTSTRAPS)
+    return arm_accuracy(counts, strata[names], tested.is_compared, NUM_BOOTSTRAPS)
 
 
 def _subgroups(tested: Tested) -> Iterator[tuple[int, str, str, pd.DataFrame, bool]]:
     """Place in the measures, name, measure, its distinct tiles, and whether it could be the worst center."""
-    distinct = tested.frame.drop_duplicates("tile")
-    sizes = tested.frame.groupby(["seed", "center"]).size().groupby(level="center").max()
-    for place, (name, measure) in enumerate(
-        ((OVERALL, "balanced accuracy"), (WORST, "balanced accuracy"), (GAP, "gap"))
+    distinct, of_compared = tested.distinct, tested.of_compared
+    for place, name, measure, own in (
+        (0, OVERALL, "balanced accuracy", distinct),
+        (1, WORST, "balanced accuracy", of_compared),
+        (2, GAP, "gap", of_compared),
     ):
-        yield place, name, measure, distinct, False
-    for place, center in enumerate(tested.centers, start=FIRST_CENTER):
+        yield place, name, measure, own, False
+    for place, center in enumerate(tested.centers):
         own = distinct[distinct["center"] == center]
         types = own["cancer_type"].unique()
         measure = "balanced accuracy" if len(types) > 1 else f"recall of {types[0]}"
-        yield place, center, measure, own, bool(sizes[center] >= MIN_COMPARED_TILES)
+        yield FIRST_CENTER + place, center, measure, own, bool(tested.is_compared[:, place].any())
 
 
 def _accuracy_table(accuracy: ArmAccuracy, tested: Tested, arms: tuple[str, ...]) -> pd.DataFrame:
@@ -198,11 +269,12 @@ def _difference_table(accuracy: ArmAccuracy, tested: Tested, arms: tuple[str, ..
     pairs = [(arm, REAL) for arm in arms if arm != REAL]
     pairs += [(MEDI, arm) for arm in arms if MEDI in arms and arm in (*ADDING, SYNTHETIC) and arm != MEDI]
     pairs.sort(key=lambda pair: pair[0] != MEDI)  # the question of the experiment first
-    records = [
-        (arm, other, name, *accuracy.difference(arms.index(arm), arms.index(other), place), *_size(own))
-        for arm, other in pairs
-        for place, name, _, own, _ in _subgroups(tested)
-    ]
+    subgroups, records = list(_subgroups(tested)), []
+    for i, j, names in ((arms.index(arm), arms.index(other), (arm, other)) for arm, other in pairs):
+        changed = tested.frame.loc[tested.is_hit[:, i] != tested.is_hit[:, j], "tile"]
+        for place, name, _, own, _ in subgroups:
+            numbers = (*accuracy.difference(i, j, place), *_size(own), int(own["tile"].isin(changed).sum()))
+            records.append((*names, name, *numbers))
     return pd.DataFrame(records, columns=list(DIFFERENCE_COLUMNS))
 
 
@@ -229,7 +301,9 @@ def _cells_to_fill(of_folds: list[FoldArms]) -> pd.DataFrame:
 
 
 def _facts(reference: ReferenceSet, tested: Tested, design: Design) -> dict[str, object]:
-    distinct = tested.frame.drop_duplicates("tile")
+    distinct, of_compared = tested.distinct, tested.of_compared
+    of_centers = of_compared.groupby("center")["patient_id"].nunique()
+    splits = {_split_of(design.folds, seed) for seed in {fold.seed for fold in design.folds}}
     in_generator = distinct.loc[~distinct["split"].isin(HELD_OUT_SPLITS), "patient_id"]
     return {
         "checkpoint": reference.facts.get("checkpoint"),
@@ -239,5 +313,14 @@ def _facts(reference: ReferenceSet, tested: Tested, design: Design) -> dict[str,
         "num_in_generator": int(in_generator.nunique()),
         "num_folds": len(design.folds),
         "num_seeds": len({fold.seed for fold in design.folds}),
+        "num_splits": len(splits),
+        "num_compared": len(of_centers),
+        "smallest_patients": int(of_centers.min()) if len(of_centers) else None,
+        "chance": 1 / int(distinct["cancer_type"].nunique()),
         "num_bootstraps": NUM_BOOTSTRAPS,
     }
+
+
+def _split_of(folds: tuple[Fold, ...], seed: int) -> tuple[bytes, ...]:
+    """What tells whether two seeds train and test the same real tiles."""
+    return tuple(part.tobytes() for fold in folds if fold.seed == seed for part in (fold.train, fold.test))

@@ -94,6 +94,11 @@ class ExperimentConfig:
             _require_within("size", self.size, 1, 1_000_000)
         if self.preset == CHOSEN_CENTERS and not self.training_centers:
             raise InvalidRequestError(f"the preset {CHOSEN_CENTERS!r} needs training centers: name at least one")
+        if self.preset == RANDOM_CENTERS and self.training_centers:
+            raise InvalidRequestError(
+                f"the preset {RANDOM_CENTERS!r} draws its training centers by seed, given: "
+                f"{', '.join(self.training_centers)}; leave them out, or take the preset {CHOSEN_CENTERS!r}"
+            )
         types = tuple(dict.fromkeys(self.cancer_types))
         object.__setattr__(self, "cancer_types", types)
         object.__setattr__(self, "arms", tuple(name for name in ARMS if name in (REAL, *self.arms)))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from medi_core.errors import InvalidRequestError, TooFewTilesError
-from medi_core.services.experiment_config import CORRELATION, LEAVE_ONE_OUT, LOW_DATA, ExperimentConfig
+from medi_core.services.experiment_config import CORRELATION, LEAVE_ONE_OUT, LOW_DATA, SHORTCUT, ExperimentConfig
 from medi_core.services.experiment_shifts import (
     CELL,
     HELD_OUT_SPLITS,
@@ -89,6 +89,8 @@ def draw_design(rows: pd.DataFrame, config: ExperimentConfig) -> Design:
                 train = some_of_each_class(rows, train, config.preset_size, rng)
             elif config.preset == CORRELATION:
                 train = correlated_part(rows, train, to_fill, config, rng)
+            elif config.preset == SHORTCUT:
+                left_out |= dict.fromkeys(_untested_own_cells(rows, may_train, test))
             fold = Fold(seed, np.flatnonzero(train), np.flatnonzero(test), to_fill)
             if fault := _fault_of(rows, fold, config):
                 left_out[fault] = None
@@ -175,6 +177,16 @@ def _with_enough_patients(rows: pd.DataFrame, test: np.ndarray, least: int) -> t
     few = num[num < least]
     sentences = [f"{name} at {center} is not tested: fewer than {least} test patients" for name, center in few.index]
     return test & ~is_in(rows, few.index), sentences
+
+
+def _untested_own_cells(rows: pd.DataFrame, may_train: np.ndarray, test: np.ndarray) -> list[str]:
+    """A sentence a training cell of `one center a class` of which no patient is tested."""
+    own = rows.loc[may_train, CELL].drop_duplicates()
+    untested = own[~is_in(own, list(rows.loc[test, CELL].itertuples(index=False, name=None)))]
+    return [
+        f"own cell {name} at {center} is not tested: a reversed shortcut would look like a gain"
+        for name, center in untested.itertuples(index=False, name=None)
+    ]
 
 
 def _fault_of(rows: pd.DataFrame, fold: Fold, config: ExperimentConfig) -> str | None:

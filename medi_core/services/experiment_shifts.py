@@ -38,7 +38,7 @@ def shifts(
         for center in [config.center] if config.center else _testable_centers(rows, config):
             yield (centers != center).to_numpy(), (centers == center).to_numpy(), cells_of(types, [center])
     elif config.preset in (CHOSEN_CENTERS, RANDOM_CENTERS):
-        chosen = config.training_centers or _random_centers(rows, config, rng)
+        chosen = config.training_centers if config.preset == CHOSEN_CENTERS else _random_centers(rows, config, rng)
         others = sorted(set(centers) - set(chosen))
         is_chosen = centers.isin(chosen).to_numpy()
         yield is_chosen, ~is_chosen, cells_of(types, others)
@@ -155,25 +155,38 @@ def _center_of_each_class(rows: pd.DataFrame, config: ExperimentConfig) -> dict[
     num_tiles = rows.groupby(CELL).size().to_dict()
     best = max(
         itertools.permutations(_testable_centers(rows, config)[:MAX_CANDIDATES], len(types)),
-        key=lambda centers: _worth(types, centers, num_tiles, num_tested, config.min_patients),
+        key=lambda centers: _worth(types, centers, num_tiles, num_tested, config),
         default=None,
     )
-    if best is None or _worth(types, best, num_tiles, num_tested, config.min_patients)[0] < 2:
+    if best is None or _worth(types, best, num_tiles, num_tested, config)[0] < 2:
         raise TooFewTilesError(
-            f"no {len(types)} centers hold one class each and crossed cells of {config.min_patients} test patients of "
-            "2 classes: choose other cancer types, or test all patients"
+            f"no {len(types)} centers hold one class each, with patients to train on, {config.min_patients} to test, "
+            "and crossed cells of as many test patients of 2 classes: choose other cancer types, name the training "
+            "centers, or test all patients"
         )
     return dict(zip(types, best, strict=True))
 
 
-def _worth(types, centers, num_tiles: dict[Cell, int], num_tested: dict[Cell, int], least: int) -> tuple[int, int, int]:
-    """(classes that can be tested, patients in the smallest tested cell, training tiles); zeros if one cannot train."""
+def _worth(
+    types, centers, num_tiles: dict[Cell, int], num_tested: dict[Cell, int], config: ExperimentConfig
+) -> tuple[int, int, int]:
+    """(classes that can be tested, patients in the smallest tested cell, training tiles); zeros if one cannot train.
+
+    Zeros, too, if an own cell cannot be tested: a reversed shortcut would look like a gain. Half of its patients are
+    tested, but of held-out ones all.
+    """
+    least = config.min_patients
     own = [num_tiles.get(cell, 0) for cell in zip(types, centers, strict=True)]
     crossed = {(name, center): num_tested.get((name, center), 0) for name in types for center in centers}
     for cell in zip(types, centers, strict=True):
         del crossed[cell]
     enough = {cell: num for cell, num in crossed.items() if num >= least}
-    if min(own) == 0 or not enough:
+    least_in_own = least if config.held_out_only else 2 * least
+    if (
+        min(own) == 0
+        or not enough
+        or any(num_tested.get(cell, 0) < least_in_own for cell in zip(types, centers, strict=True))
+    ):
         return 0, 0, 0
     return len({name for name, _ in enough}), min(enough.values()), min(own)
 

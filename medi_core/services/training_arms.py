@@ -24,7 +24,7 @@ from medi_core.services.experiment_design import Fold
 from medi_core.services.experiment_shifts import CELL, Cell, shuffled
 
 BANK_GROUPS = ("seen", "rare", "never seen")
-CLASS_ONLY_GROUP, JITTER_GROUP = "class only", "stain-shuffled"
+CLASS_ONLY_GROUP, JITTER_GROUP = "class only", "stain-jittered"
 NOTHING_STORED = {
     DUPLICATED: "no real training tile",
     JITTERED: "the reference set holds no re-stained copies of these training tiles",

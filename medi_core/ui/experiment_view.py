@@ -9,6 +9,7 @@ import pandas as pd
 
 from medi_core.errors import ReferenceSetError
 from medi_core.figures.experiment_figure import experiment_figure
+from medi_core.figures.labels import interval_text
 from medi_core.metadata.schema import display_name
 from medi_core.services.experiment import ExperimentService
 from medi_core.services.experiment_config import (
@@ -31,6 +32,7 @@ from medi_core.ui.handlers import progress_html, reported, write_download
 from medi_core.ui.plot_view import build_plot
 from medi_core.ui.runs import wire_run
 from medi_core.ui.shared import Shared
+from medi_core.ui.tables import table_html
 
 INTRO = (
     "Train a linear probe on the features of some centers, test it on others, with and without synthetic tiles. All "
@@ -44,6 +46,15 @@ SIZE_LABELS = {
 TAKES_CENTER = (LEAVE_ONE_OUT, RARE_CENTER)
 TAKES_CENTERS = (CHOSEN_CENTERS, SHORTCUT, CORRELATION)
 TABLE_COLUMNS = ("arm", "subgroup", "measure", "value", "ci_low", "ci_high", "n", "n_patients")
+CHANGE_TITLES = {
+    "arm": "Arm",
+    "reference": "Over",
+    "subgroup": "Center",
+    "change": "Change",
+    "n": "Tiles",
+    "n_patients": "Patients",
+    "n_changed": "Tiles that changed",
+}
 FIGURE_PX = 820
 
 
@@ -73,7 +84,8 @@ def build_experiment_view(shared: Shared) -> None:
             said = gr.HTML("", padding=False, elem_id="experiment-said")
             plot = build_plot("Accuracy of each arm by center, with intervals", "experiment-plot", FIGURE_PX)
             with gr.Row():
-                as_csv = gr.DownloadButton("Download table (CSV)", size="sm", visible=False)
+                as_csv = gr.DownloadButton("Download accuracy (CSV)", size="sm", visible=False)
+                changes_csv = gr.DownloadButton("Download changes (CSV)", size="sm", visible=False)
                 as_json = gr.DownloadButton("Download all (JSON)", size="sm", visible=False)
             table = gr.Dataframe(
                 headers=list(TABLE_COLUMNS),
@@ -82,6 +94,7 @@ def build_experiment_view(shared: Shared) -> None:
                 visible=False,
                 elem_id="experiment-table",
             )
+            changes = gr.HTML("", padding=False, elem_id="experiment-changes")
     is_dark = gr.State(False)
 
     # --------------------------------------------------------------- handlers
@@ -109,7 +122,7 @@ def build_experiment_view(shared: Shared) -> None:
     @reported
     def on_run(dark: bool, *settings) -> Iterator:
         config = _config(*settings)
-        rest = [gr.skip()] * 5
+        rest = [gr.skip()] * 7
         yield progress_html(0, 1, "Starting"), *rest
         for report in stream(lambda emit: service.run(config, lambda *done: emit(done))):
             if isinstance(report, tuple):
@@ -127,7 +140,7 @@ def build_experiment_view(shared: Shared) -> None:
         status,
         on_run,
         [is_dark, types, preset, center, centers, size, correlation, arms, ratio, num_seeds, held_out],
-        [status, said, plot, table, as_csv, as_json],
+        [status, said, plot, table, as_csv, as_json, changes, changes_csv],
         shown=status,
         queue="experiment",
     )
@@ -143,12 +156,23 @@ def said_html(result: ExperimentResult) -> str:
     return f'<p data-generator="{kind}"><strong>{escape(mark)}</strong></p><ul>{sentences}</ul>{more}'
 
 
+def changes_html(result: ExperimentResult) -> str:
+    """Each paired change, of all centers, the worst, the gap and each center, with its interval, folded away."""
+    rows = result.differences
+    if rows.empty:
+        return ""
+    ends = rows[["value", "ci_low", "ci_high"]].itertuples(index=False, name=None)
+    told = rows.assign(change=[interval_text(*numbers) for numbers in ends])
+    return f"<details><summary>Paired changes</summary>{table_html(told, CHANGE_TITLES)}</details>"
+
+
 def _shown(result: ExperimentResult, dark: bool) -> tuple:
-    """Sentences, figure, table, CSV and JSON."""
+    """Sentences, figure, table, CSV and JSON; the table of changes and its CSV."""
     figure = experiment_figure(result.accuracy, dark)
     figure.update_layout(height=None)
     numbers = result.accuracy[list(TABLE_COLUMNS)].round(3)
     csv = write_download("medi-experiment.csv", result.accuracy.to_csv(index=False).encode())
+    changes = write_download("medi-experiment-changes.csv", result.differences.to_csv(index=False).encode())
     text = json.dumps(result.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
     whole = write_download("medi-experiment.json", text.encode())
     return (
@@ -157,6 +181,8 @@ def _shown(result: ExperimentResult, dark: bool) -> tuple:
         gr.update(value=numbers, visible=True),
         gr.update(value=csv, visible=True),
         gr.update(value=whole, visible=True),
+        changes_html(result),
+        gr.update(value=changes, visible=True),
     )
 
 

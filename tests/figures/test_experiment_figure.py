@@ -32,7 +32,7 @@ def test_an_arm_is_a_trace_with_its_values_intervals_and_counts():
     assert list(figure.data[0].x) == [0.7, 0.5, 0.6, 0.7]
     np.testing.assert_allclose(figure.data[0].error_x.arrayminus, 0.1)
     np.testing.assert_allclose(figure.data[0].error_x.array, 0.05)
-    assert "recall of lung 0.60 [0.50, 0.65]<br>n = 1,200 tiles of 4 patients" in figure.data[0].text[2]
+    assert "recall of lung 0.600 [0.500, 0.650]<br>n = 1,200 tiles of 4 patients" in figure.data[0].text[2]
     assert len({trace.marker.symbol for trace in figure.data}) == 2
     json.loads(figure.to_json())
 

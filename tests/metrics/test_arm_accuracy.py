@@ -38,7 +38,7 @@ def test_values_are_what_their_names_say():
         assert accuracy.value[arm, OVERALL] == pytest.approx(balanced_accuracy_score(labels, predicted))
         assert accuracy.value[arm, FIRST_CENTER:] == pytest.approx(by_center)
         assert accuracy.value[arm, WORST] == pytest.approx(min(by_center))
-        assert accuracy.value[arm, GAP] == pytest.approx(max(by_center) - min(by_center))
+        assert accuracy.value[arm, GAP] == pytest.approx(max(by_center) - min(by_center), abs=1e-6)
 
 
 def test_seeds_are_averaged_and_their_spread_is_in_the_interval():
@@ -66,7 +66,13 @@ def test_a_difference_is_paired_so_that_hard_patients_do_not_widen_it():
     assert 0 < low < value < high
     own = accuracy.interval(1, OVERALL)
     assert high - low < 0.5 * (own[1] - own[0])
-    assert accuracy.difference(0, 0, WORST) == (0, 0, 0)
+
+
+def test_an_interval_without_width_is_none():
+    accuracy = accuracy_of(predictions([0.6]))
+    value, low, high = accuracy.difference(0, 0, WORST)
+    assert value == 0
+    assert np.isnan([low, high]).all()
 
 
 def test_a_small_center_cannot_be_the_worst_and_an_untested_one_is_nan():
@@ -78,8 +84,42 @@ def test_a_small_center_cannot_be_the_worst_and_an_untested_one_is_nan():
     assert accuracy.value[0, FIRST_CENTER + 1] == 0
     assert np.isnan(accuracy.value[0, FIRST_CENTER + 2])
     assert np.isnan(accuracy.interval(0, FIRST_CENTER + 2)).all()
+    assert np.isnan(accuracy.value[0, GAP]), "one compared center has no gap"
     none = arm_accuracy(counts, ["all"] * NUM_PATIENTS, np.zeros((1, 3), bool))
     assert np.isnan(none.difference(0, 0, WORST)).all()
+
+
+def test_a_resample_that_draws_none_of_a_tested_cell_does_not_measure_something_else():
+    """Two centers, four patients a cell of which a seed tests two; all is right but one label of one center."""
+    rows = [
+        (seed, 4 * (2 * center + label) + member, center, label)
+        for seed in (0, 1)
+        for center in (0, 1)
+        for label in (0, 1)
+        for member in (2 * seed, 2 * seed + 1)
+    ]
+    seeds, patients, centers, labels = np.repeat(np.array(rows), 5, axis=0).T
+    is_hit = ~((centers == 0) & (labels == 1))[:, None]
+    counts = count_hits(seeds, patients, centers, labels, is_hit, (2, 16, 2, 2))
+    strata = np.arange(16) // 4
+    accuracy = arm_accuracy(counts, strata, np.ones((2, 2), bool))
+    # without the wrong label the center would be recall (1), without the center the other would be the worst (1)
+    for measure in (WORST, FIRST_CENTER):
+        measured = accuracy.resampled[:, 0, measure]
+        assert np.isfinite(measured).mean() > 0.5
+        np.testing.assert_allclose(measured[np.isfinite(measured)], 0.5)
+    one = arm_accuracy(
+        count_hits(*(part[seeds == 0] for part in (seeds, patients, centers, labels, is_hit)), (1, 16, 2, 2)),
+        strata,
+        np.ones((1, 2), bool),
+    )
+    assert np.isnan(one.resampled[:, 0, WORST]).any(), "some resample draws neither of the two tested patients"
+
+
+def test_a_measure_that_most_resamples_lack_has_no_interval():
+    accuracy = accuracy_of(predictions([0.7]))
+    accuracy.resampled[: int(0.6 * len(accuracy.resampled)), 0, OVERALL] = np.nan
+    assert np.isnan(accuracy.interval(0, OVERALL)).all()
 
 
 def test_the_seed_decides_the_resamples():

@@ -68,3 +68,11 @@ def test_features_that_say_nothing_are_refused():
         principal_axes(np.ones((5, 3), np.float32))
     with pytest.raises(InvalidRequestError, match="not finite"):
         principal_axes(np.array([[1, np.nan], [0, 1]], np.float32))
+
+
+def test_a_fit_that_does_not_end_is_refused_and_not_returned(monkeypatch):
+    features, labels = tiles(100, 2)
+    axes = principal_axes(features)
+    monkeypatch.setattr("medi_core.metrics.regression_batch.MAX_ITERATIONS", 1)
+    with pytest.raises(InvalidRequestError, match="found no solution in 1 iterations"):
+        fit_regressions(axes, labels, balanced_weights(labels, np.ones((1, 100)), 2), 2, 1e-3)

@@ -15,6 +15,7 @@ from medi_core.services.experiment import ExperimentService, run_experiment
 from medi_core.services.experiment_config import (
     ADDING,
     ARMS,
+    CLASS_ONLY,
     CORRELATION,
     DUPLICATED,
     JITTERED,
@@ -28,7 +29,7 @@ from medi_core.services.experiment_config import (
     SHORTCUT,
     ExperimentConfig,
 )
-from medi_core.services.experiment_result import WORST
+from medi_core.services.experiment_result import GAP, OVERALL, WORST
 from medi_core.services.experiment_robustness import FEATURES, robustness_by_arm
 from tests.toy_experiment import CENTERS, TYPES, build_toy_reference
 
@@ -67,26 +68,33 @@ def test_filling_the_missing_cells_breaks_a_shortcut_and_the_interval_excludes_0
     assert gain["n_patients"] == shortcut.facts["num_patients"]
     sentence = shortcut.sentences()[0]
     assert sentence.startswith("MeDi tiles changed worst-center balanced accuracy by +0.")
-    counts = f"3 seeds, {shortcut.facts['num_patients']} test patients"
-    assert f"over real only ({counts}); the interval excludes 0." in sentence
+    levels = f"from {value(shortcut, REAL):.2f} to {value(shortcut, MEDI):.2f} (chance 0.50); all centers +0."
+    assert levels in sentence
+    smallest, num = shortcut.facts["smallest_patients"], shortcut.facts["num_patients"]
+    counts = f"(worst of 2 centers, the smallest of {smallest} patients; 3 seeds, {num} test patients)"
+    assert f"{counts}; the interval excludes 0." in sentence
 
 
 def test_synthetic_tiles_that_do_not_show_the_class_do_not_make_it_known():
     noise = run_experiment(build_toy_reference(shows_class=False, shows_center=False), SHORTCUT_CONFIG)
     assert difference(noise, MEDI)["value"] < 0.05
-    assert difference(noise, MEDI)["ci_low"] <= 0
+    assert not difference(noise, MEDI)["ci_low"] > 0
     # tiles that show their center alone break a shortcut, but there is none when a center is left out
     center_only = run_experiment(
         build_toy_reference(shows_class=False), ExperimentConfig(TYPES, LEAVE_ONE_OUT, num_seeds=2)
     )
-    assert difference(center_only, MEDI)["ci_low"] <= 0
+    assert not difference(center_only, MEDI)["ci_low"] > 0
 
 
 def test_a_null_result_is_said_as_plainly(shortcut):
     null = difference(shortcut, DUPLICATED)
     assert null["value"] == pytest.approx(0, abs=0.05)
     [said] = [s for s in shortcut.sentences() if s.startswith("Real duplicated") and "over real only" in s]
-    assert "the interval holds 0, so no difference is shown." in said
+    assert null["n_changed"] == 0
+    assert said.endswith("no tested tile changed.")
+    [said] = [s for s in shortcut.sentences() if s.startswith("MeDi") and f"over {CLASS_ONLY}" in s]
+    row = difference(shortcut, MEDI, CLASS_ONLY)
+    assert ("the interval holds 0, so no difference is shown." in said) == (row["ci_low"] <= 0 <= row["ci_high"])
 
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if name != "training centers"])
@@ -113,7 +121,7 @@ def test_adding_arms_have_the_same_number_of_tiles_and_no_test_patient_is_traine
         assert {len(arms.sets[arm].tiles) - len(arms.sets[REAL].tiles) for arm in ADDING} == {arms.sets[MEDI].num_added}
     assert set(result.training["arm"]) == set(ARMS)
     assert result.training.set_index("arm").loc[MEDI, "added"] > 0
-    assert result.accuracy["value"].between(0, 1).all()
+    assert result.accuracy["value"].dropna().between(0, 1).all()
 
 
 def test_ratio_1_of_duplicates_is_real_only_because_weights_are_balanced(reference):
@@ -146,11 +154,39 @@ def test_an_arm_without_tiles_is_left_out_and_listed_with_the_reason():
     result = run_experiment(build_toy_reference(jitter=False), SHORTCUT_CONFIG)
     assert JITTERED not in set(result.accuracy["arm"])
     assert (
-        f"{JITTERED}: left out, the reference set holds no re-stained copies of these training tiles" in result.limits()
+        f"{JITTERED}: left out, in 3 of 3 folds the reference set holds no re-stained copies of these training tiles"
+        in result.limits()
     )
     assert result.training.set_index("arm").loc[MEDI, "added"] == 48
     nothing = run_experiment(build_toy_reference(bank=0, jitter=False), ExperimentConfig(TYPES, SHORTCUT, (REAL, MEDI)))
     assert nothing.sentences() == ("No arm but real only could be trained: there is nothing to compare.",)
+
+
+def test_a_fold_without_tiles_leaves_out_its_center_and_not_the_arm(reference):
+    thin = reference.part((reference.tiles["origin"] != "synthetic") | (reference.tiles["center"] != "Rome"))
+    result = run_experiment(thin, ExperimentConfig(TYPES, LEAVE_ONE_OUT, (REAL, MEDI), num_seeds=2))
+    assert set(result.accuracy["arm"]) == {REAL, MEDI}
+    assert result.facts["num_folds"] == 4
+    assert "Rome" not in set(result.accuracy["subgroup"])
+    assert (
+        f"Rome is not tested: {MEDI} cannot be trained, the bank holds no tile of the cells to fill" in result.limits()
+    )
+    thin = thin.part((thin.tiles["origin"] != "synthetic") | (thin.tiles["center"] != "Paris"))
+    result = run_experiment(thin, ExperimentConfig(TYPES, LEAVE_ONE_OUT, (REAL, DUPLICATED, MEDI), num_seeds=2))
+    assert set(result.accuracy["arm"]) == {REAL, DUPLICATED}
+    assert f"{MEDI}: left out, in 4 of 6 folds the bank holds no tile of the cells to fill" in result.limits()
+    assert set(CENTERS) <= set(result.accuracy["subgroup"])
+
+
+def test_an_own_cell_that_is_not_tested_is_said_and_no_such_center_is_chosen(reference):
+    is_few = (reference.tiles["cancer_type"] == "colon") & (reference.tiles["center"] == "Lyon")
+    few = part(reference, lambda t: ~is_few | t["patient_id"].astype(str).str.contains("-[0-2]$"))
+    line = "own cell colon at Lyon is not tested: a reversed shortcut would look like a gain"
+    given = ExperimentConfig(TYPES, SHORTCUT, (REAL,), training_centers=("Lyon", "Paris"), num_seeds=2)
+    assert line in run_experiment(few, given).limits()
+    chosen = run_experiment(few, dataclasses.replace(given, training_centers=()))
+    assert line not in chosen.limits()
+    assert line not in run_experiment(reference, given).limits()
 
 
 def test_held_out_patients_alone_make_an_experiment_clean(reference, shortcut):
@@ -166,7 +202,77 @@ def test_a_center_of_one_class_is_called_recall(reference):
     result = run_experiment(one_class, ExperimentConfig(TYPES, LEAVE_ONE_OUT, (REAL,), num_seeds=1))
     measures = result.accuracy.set_index("subgroup")["measure"]
     assert measures[list(CENTERS)].tolist() == ["balanced accuracy", "balanced accuracy", "recall of lung"]
-    assert "In 1 of 3 compared centers one class is tested: recall of it." in result.limits()
+    compared = result.accuracy.set_index("subgroup")["is_compared"]
+    assert compared[list(CENTERS)].tolist() == [True, True, False]
+    [line] = [line for line in result.limits() if line.startswith("1 of 3 tested centers cannot be the worst one")]
+    assert "1 of them have one class, and in their own row recall of it." in line
+
+
+def constant(pool, counts, test, num_real):
+    """Logits of a probe that is mostly wrong on real tiles alone, and else says lung of everything."""
+    logits = np.zeros((len(counts), len(test), pool.num_labels), np.float32)
+    logits[:, :, 1] = 1
+    is_right = np.random.default_rng(0).random(len(test)) < 0.2
+    logits[0, :, 0] = np.where((pool.labels[test] == 1) == is_right, 0, 2)
+    return logits
+
+
+def test_a_constant_answer_is_never_said_to_be_a_gain(reference, monkeypatch):
+    """Where only the class that it names is tested its recall is perfect; elsewhere a bad probe may be worse."""
+    monkeypatch.setattr("medi_core.services.experiment.regression_logits", constant)
+    one_class = part(reference, lambda t: (t["center"] != "Rome") | (t["cancer_type"] == "lung"))
+    config = ExperimentConfig(TYPES, LEAVE_ONE_OUT, (REAL, DUPLICATED, MEDI), num_seeds=2)
+    result = run_experiment(one_class, config)
+    assert value(result, MEDI, "Rome") == 1
+    assert value(result, REAL, "Rome") < 0.5
+    assert difference(result, MEDI)["ci_low"] > 0, "better than a bad probe, and yet no gain"
+    assert value(result, MEDI) == pytest.approx(0.5)
+    said = [s for s in result.sentences() if "over real only" in s]
+    assert len(said) == 2
+    for sentence in result.sentences():
+        assert "excludes 0" not in sentence
+    for sentence in said:
+        assert "to 0.50 (chance 0.50)" in sentence
+        assert sentence.endswith("what it reaches is not shown to be better than chance, so no gain is shown.")
+    [equal] = [s for s in result.sentences() if f"over {DUPLICATED}" in s]
+    assert equal.endswith("no tested tile changed.")
+
+
+def test_where_no_center_tests_every_class_all_centers_are_compared_and_the_reason_is_said(reference):
+    apart = part(reference, lambda t: (t["center"] == "Rome") == (t["cancer_type"] == "lung"))
+    apart = part(apart, lambda t: (t["center"] != "Lyon") | (t["cancer_type"] == "colon"))
+    result = run_experiment(apart, ExperimentConfig(TYPES, LOW_DATA, (REAL, DUPLICATED), size=40, num_seeds=2))
+    assert result.facts["num_compared"] == 0
+    assert result.facts["smallest_patients"] is None
+    assert np.isnan(value(result, REAL))
+    [sentence] = result.sentences()
+    assert sentence.startswith("Real duplicated changed balanced accuracy of all centers by ")
+    assert "(no center tests every class with enough tiles; 2 seeds, " in sentence
+    assert f"to {value(result, DUPLICATED, OVERALL):.2f} (chance 0.50)" in sentence
+
+
+def test_the_worst_center_has_the_counts_of_the_compared_centers_and_warns_of_the_smallest(reference):
+    few = part(reference, lambda t: (t["center"] != "Lyon") | t["patient_id"].astype(str).str.contains("-[0-2]$"))
+    few = part(few, lambda t: (t["center"] != "Rome") | (t["cancer_type"] == "lung"))
+    result = run_experiment(few, ExperimentConfig(TYPES, LEAVE_ONE_OUT, (REAL, DUPLICATED), num_seeds=1))
+    rows = result.accuracy[result.accuracy["arm"] == REAL].set_index("subgroup")
+    for name, count in (("n", 22 * 6), ("n_patients", 6 + 16)):
+        assert rows.loc[[WORST, GAP], name].tolist() == [count, count]
+        assert rows.loc[OVERALL, name] > count
+    assert difference(result, DUPLICATED)["n_patients"] == 22
+    assert result.facts["smallest_patients"] == 6
+    assert "worst of 2 centers, the smallest of 6 patients" in result.sentences()[0]
+    assert any(line.startswith("The smallest compared center has 6 test patients") for line in result.limits())
+    assert "The worst center is a minimum over centers, which is biased downwards." in result.limits()
+    assert "1 comparison: of 20 without any effect, one would exclude 0." in result.limits()
+
+
+def test_seeds_that_repeat_a_split_are_not_called_seeds(reference, shortcut):
+    assert shortcut.facts["num_splits"] == 3
+    left_out = run_experiment(reference, ExperimentConfig(TYPES, LEAVE_ONE_OUT, (REAL, MEDI), num_seeds=3))
+    assert left_out.facts["num_splits"] == 1
+    assert "1 split, training tiles drawn 3 times" in left_out.sentences()[0]
+    assert "3 seeds" not in left_out.sentences()[0]
 
 
 def test_nearest_neighbours_see_the_same_shortcut(reference):
@@ -215,6 +321,10 @@ def test_work_can_be_stopped_and_is_told(reference):
         ({"ratio": 5}, "ratio = 5: it must be from 0 to 4"),
         ({"num_seeds": 0}, "num_seeds = 0: it must be from 1 to 50"),
         ({"training_centers": ("Lyon",)}, "needs 2 different training centers"),
+        (
+            {"preset": "random training centers", "training_centers": ("Lyon",)},
+            "draws its training centers by seed, given: Lyon; leave them out",
+        ),
         ({"preset": "training centers"}, "needs training centers: name at least one"),
         ({"preset": "random training centers", "size": 3}, "size = 3 training centers: it must be from 1 to 2"),
         ({"min_patients": 1}, "min_patients = 1: it must be from 2"),
@@ -249,7 +359,7 @@ def test_a_rare_center_keeps_so_many_patients_of_each_class(reference):
 
 
 def test_a_result_is_plain_json_and_files(reference, monkeypatch, tmp_path):
-    services = SimpleNamespace(reference=SimpleNamespace(load=lambda: reference))
+    services = SimpleNamespace(experiment=ExperimentService(SimpleNamespace(load=lambda: reference)))
     monkeypatch.setattr("medi_core.bootstrap.build_services", lambda _: services)
     parser = argparse.ArgumentParser()
     add_experiment_commands(parser.add_subparsers())

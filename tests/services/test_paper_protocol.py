@@ -80,7 +80,7 @@ def test_slides_of_the_table_train_and_are_tested_as_it_says(tree, cheap_encoder
     result = run_paper(encoded, QUICK)
     assert result.training.set_index("arm").loc[[REAL, DUPLICATED], "real"].tolist() == [48, 48]
     assert (result.facts["num_tiles"], result.facts["num_patients"]) == (24, 8)
-    assert any(line.startswith(f"{MEDI}: left out, the bank holds no tile") for line in result.limits())
+    assert any(line.startswith(f"{MEDI}: left out, in 2 of 2 folds the bank holds no tile") for line in result.limits())
 
 
 def test_the_bank_of_the_reference_set_fills_the_cells_of_the_hold_out(tree, cheap_encoder):
@@ -144,3 +144,24 @@ def test_the_command_runs_both_and_says_when_there_are_no_synthetic_tiles(tree, 
     flags = parser.parse_args(line)
     with pytest.raises(InvalidRequestError, match="give --slides CSV"):
         flags.run(flags)
+
+
+def test_the_command_runs_pathorobs_split_alone(tree, cheap_encoder, monkeypatch):
+    def refuse():
+        raise ReferenceSetError("there is no reference set")
+
+    services = SimpleNamespace(encoding=EncodingService(), reference=SimpleNamespace(load=refuse))
+    monkeypatch.setattr("medi_core.bootstrap.build_services", lambda _: services)
+    first = {sites[0] for sites in SITES.values()}
+    records = [
+        ("ID" if site in first else "OOD", slide, f"0_{i}_521") for _, site, slide, _ in slides() for i in range(3)
+    ]
+    pd.DataFrame(records, columns=["subset", "slide_id", "patch_id"]).to_csv(tree / "split.csv", index=False)
+    parser = argparse.ArgumentParser()
+    add_paper_commands(parser.add_subparsers())
+    line = ["paper", "--tcga-ut", str(tree / "tcga_ut"), "--pathorob", str(tree / "split.csv"), "--seeds", "1"]
+    flags = parser.parse_args(line)
+    answer = flags.run(flags)
+    assert set(answer) == {"pathorob"}
+    assert answer["pathorob"]["facts"]["num_tiles"] > 0
+    assert flags.text(answer).startswith("# pathorob\n\n")

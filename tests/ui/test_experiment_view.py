@@ -27,7 +27,8 @@ def reference():
 
 def mounted(load) -> gr.Blocks:
     with gr.Blocks() as blocks:
-        build_experiment_view(SimpleNamespace(services=SimpleNamespace(reference=SimpleNamespace(load=load))))
+        service = ExperimentService(SimpleNamespace(load=load))
+        build_experiment_view(SimpleNamespace(services=SimpleNamespace(experiment=service)))
     return blocks
 
 
@@ -43,14 +44,21 @@ def run(blocks: gr.Blocks, *settings) -> list:
 def test_a_run_shows_progress_then_sentences_figure_table_and_files(reference):
     updates = run(mounted(lambda: reference), *SETTINGS)
     assert "Training and testing" in updates[1][0]
-    status, said, figure, table, csv, whole = updates[-1]
+    status, said, figure, table, csv, whole, changes, changes_csv = updates[-1]
     assert status == ""
     assert "In-sample generator: it was trained on" in said
     assert "MeDi tiles changed worst-center balanced accuracy by +0." in said
     assert [trace["name"] for trace in json.loads(figure)["data"]] == [REAL, MEDI]
     numbers = pd.read_csv(csv["value"])
     assert numbers["value"].round(3).tolist() == table["value"]["value"].tolist()
-    assert json.loads(Path(whole["value"]).read_text())["config"]["num_seeds"] == 2
+    told = json.loads(Path(whole["value"]).read_text())
+    assert told["config"]["num_seeds"] == 2
+    differences = pd.read_csv(changes_csv["value"])
+    assert differences["value"].tolist() == pytest.approx([row["value"] for row in told["differences"]])
+    assert {"all centers", "worst center", "gap between centers", "Lyon"} <= set(differences["subgroup"])
+    row = differences[differences["subgroup"] == "all centers"].iloc[0]
+    assert f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]" in changes
+    assert changes.count('<th scope="row">') == len(differences)
 
 
 def test_a_run_can_be_cancelled(reference):
@@ -74,7 +82,7 @@ def test_a_null_result_stands_in_the_same_place_as_a_gain(reference):
     null = run_experiment(reference, ExperimentConfig(TYPES, LEAVE_ONE_OUT, (REAL, "real duplicated"), num_seeds=1))
     html = said_html(null)
     assert "<li>Real duplicated changed worst-center balanced accuracy by" in html
-    assert "so no difference is shown" in html
+    assert "no tested tile changed" in html
     clean = run_experiment(reference, ExperimentConfig(TYPES, SHORTCUT, (REAL, MEDI), num_seeds=1, held_out_only=True))
     assert 'data-generator="clean"' in said_html(clean)
     assert 'data-generator="in-sample generator"' in html
