@@ -25,19 +25,11 @@ def main() -> int:
             import spaces  # noqa: F401  ZeroGPU patches CUDA: before torch is imported
         # heavy imports late: `--help` and a wrong flag answer at once
         from medi_core.bootstrap import build_services
-        from medi_core.storage import volatile_reason
         from medi_core.ui.app import build_app, launch_options
 
         given = {name: getattr(flags, name) for name in ("checkpoint", "device", "dtype", "encoder", "tiles")}
         services = build_services(Settings.from_environment(**given))
-        services.studies.studies()  # a store that cannot be used is told now, not to the first reader
-        if reason := volatile_reason(services.settings.data_dir):
-            folder = services.settings.data_dir
-            print(
-                f"warning: answers of reviews in {folder} will be lost: {reason}; "
-                "set MEDI_DATA_DIR to a folder on a disk or a mounted volume",
-                file=sys.stderr,
-            )
+        warn_of_storage(services)
     except MediError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -55,6 +47,24 @@ def main() -> int:
         print(f"error: cannot serve on {flags.host}:{flags.port}: {error}; give another --port", file=sys.stderr)
         return 2
     return 0
+
+
+def warn_of_storage(services) -> None:
+    """Say now, not to the first reader, that answers of reviews cannot be kept; the rest of the app needs no storage."""
+    from medi_core.storage import volatile_reason
+
+    folder = services.settings.data_dir
+    try:
+        services.studies.studies()
+    except MediError as error:
+        print(f"warning: reviews are off: {error}", file=sys.stderr)
+        return
+    if reason := volatile_reason(folder):
+        print(
+            f"warning: answers of reviews in {folder} will be lost: {reason}; "
+            "set MEDI_DATA_DIR to a folder on a disk or a mounted volume",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":
