@@ -110,6 +110,7 @@ def _subgroups(
         "left_out": audit.num_left_out,
         "gap": _plain(audit.gap),
         "equalized_odds": _plain(audit.equalized_odds),
+        "equalized_odds_by": list(audit.odds_by),
     }
 
 
@@ -134,8 +135,12 @@ def _plain(gap: "Gap | None") -> dict[str, Any] | None:
 
 
 def _remarks(found: dict[str, Any], by: str) -> list[str]:
-    lines = []
-    for title, name in (("Gap", "gap"), ("Equalized-odds difference", "equalized_odds")):
+    lines, odds_by = [], found["equalized_odds_by"]
+    odds = "Equalized-odds difference" + (f" over {','.join(odds_by)}" if odds_by and ",".join(odds_by) != by else "")
+    for title, name in (("Gap", "gap"), (odds, "equalized_odds")):
+        if name == "equalized_odds" and not odds_by:
+            lines.append(f"{title}: none, for the subgroups are the true classes themselves.")
+            continue
         if (gap := found[name]) is None:
             lines.append(f"{title}: none, for fewer than two subgroups are large enough.")
             continue

@@ -47,20 +47,30 @@ def overall_html(predictions: PredictionSet, audit: Audit) -> str:
         lines.append(f"No subgroup is large enough to be ranked: each has {minimum_text(audit)}, or no value.")
     else:
         lines.append(f"<b>Worst of {len(ranked)}:</b> {_name(ranked.iloc[0])}. {_measured(ranked.iloc[0])}.")
+    lines += _differences(audit)
+    if audit.num_left_out:
+        what = " or ".join(title_of(name).lower() for name in audit.by)
+        lines.append(f"{count(audit.num_left_out, 'tile')} in no subgroup: {what} not recorded.")
+    return "".join(f"<p>{line}</p>" for line in lines)
+
+
+def _differences(audit: Audit) -> list[str]:
+    """The gap and equalized odds, or why there are none."""
+    lines = []
     if audit.gap is None:
         lines.append("Gap: none, for fewer than two subgroups are ranked.")
-    for title, gap in (("Gap", audit.gap), ("Equalized-odds difference", audit.equalized_odds)):
+    over = "" if audit.odds_by == audit.by else f" over {' × '.join(title_of(name).lower() for name in audit.odds_by)}"
+    for title, gap in (("Gap", audit.gap), (f"Equalized-odds difference{over}", audit.equalized_odds)):
         if gap is not None:
             between = f"{display_name(gap.lowest)} and {display_name(gap.highest)}"
             value = interval_text(gap.value, gap.ci_low, gap.ci_high)
             of = MEASURES.get(gap.of, display_name(gap.of))
             lines.append(f"<b>{title}:</b> {value} in {escape(of)}, between {escape(between)}.")
-    if audit.gap is not None:
+    if not audit.odds_by:
+        lines.append("Equalized-odds difference: none, for the subgroups are the true classes themselves.")
+    if audit.gap is not None or audit.equalized_odds is not None:
         lines.append(f"<span class='medi-note'>{CHOSEN_NOTE}</span>")
-    if audit.num_left_out:
-        what = " or ".join(title_of(name).lower() for name in audit.by)
-        lines.append(f"{count(audit.num_left_out, 'tile')} in no subgroup: {what} not recorded.")
-    return "".join(f"<p>{line}</p>" for line in lines)
+    return lines
 
 
 def ranking_html(audit: Audit) -> str:

@@ -114,6 +114,22 @@ def test_minima_decide_who_is_ranked_and_one_subgroup_has_no_gap(service, predic
             AuditConfig(**given)
 
 
+@pytest.mark.parametrize("label", ["true", "cancer_type"])
+def test_equalized_odds_are_never_taken_between_the_true_classes_themselves(service, predictions, label):
+    alone = service.audit(predictions, [label], QUICK)
+    assert (alone.equalized_odds, alone.odds_by) == (None, ())
+    assert alone.gap is not None
+    crossed, plain = (service.audit(predictions, by, QUICK) for by in ([label, "center"], ["center"]))
+    assert crossed.odds_by == ("center",)
+    assert crossed.equalized_odds == plain.equalized_odds
+
+
+def test_the_command_says_why_the_true_classes_have_no_equalized_odds(evaluate):
+    _, out, _ = evaluate("--predictions", "mine.csv", "--by", "true", "cancer_type,center")
+    assert "Equalized-odds difference: none, for the subgroups are the true classes themselves." in out
+    assert "Equalized-odds difference over center (" in out
+
+
 def test_a_cell_shows_its_confusions_and_its_wrong_tiles_first(service, predictions):
     by, key = ["cancer_type", "center"], ["Lung_adenocarcinoma", "Rome"]
     cell = service.cell(predictions, by, key, QUICK)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 
 import gradio as gr
@@ -187,3 +188,15 @@ def test_small_subgroups_are_marked_and_nothing_is_called_worst_where_none_is_la
     assert "No subgroup is large enough to be ranked: each has fewer than 500 tiles or 3 patients" in text
     assert "Worst" not in text
     assert "Gap: none" in text
+
+
+def test_equalized_odds_alone_are_told_to_be_found_by_looking_and_between_classes_there_are_none(uploaded, running_app):
+    service, config = running_app.services.audit, AuditConfig(min_tiles=1, min_patients=1)
+    odds_alone = replace(service.audit(uploaded, ["center"], config), gap=None)
+    assert odds_alone.equalized_odds is not None
+    assert CHOSEN_NOTE in overall_html(uploaded, odds_alone)
+    assert CHOSEN_NOTE not in overall_html(uploaded, replace(odds_alone, equalized_odds=None))
+    by_class = overall_html(uploaded, service.audit(uploaded, ["cancer_type"], config))
+    assert "Equalized-odds difference: none, for the subgroups are the true classes themselves" in by_class
+    crossed = overall_html(uploaded, service.audit(uploaded, ["cancer_type", "center"], config))
+    assert "Equalized-odds difference over center:" in crossed
