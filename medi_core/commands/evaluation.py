@@ -135,6 +135,8 @@ def _plain(gap: "Gap | None") -> dict[str, Any] | None:
 
 
 def _remarks(found: dict[str, Any], by: str) -> list[str]:
+    from medi_core.metrics.subgroup import RECALL
+
     lines, odds_by = [], found["equalized_odds_by"]
     odds = "Equalized-odds difference" + (f" over {','.join(odds_by)}" if odds_by and ",".join(odds_by) != by else "")
     for title, name in (("Gap", "gap"), (odds, "equalized_odds")):
@@ -146,6 +148,8 @@ def _remarks(found: dict[str, Any], by: str) -> list[str]:
             continue
         ends = "no interval" if gap["ci_low"] is None else f"{gap['ci_low']:.4g} to {gap['ci_high']:.4g}"
         lines.append(f"{title} ({gap['of']}): {gap['value']:.4g} ({ends}), {gap['lowest']} against {gap['highest']}.")
+    if RECALL in (ranked := {row["measure"] for row in found["subgroups"] if row["is_ranked"]}) and len(ranked) > 1:
+        lines.append(f"Recalls of one class stand beside values of {' and '.join(sorted(ranked - {RECALL}))}.")
     if found["left_out"]:
         lines.append(f"{found['left_out']:,} tiles are in no subgroup: {by} is not recorded.")
     return lines

@@ -130,6 +130,16 @@ def test_the_command_says_why_the_true_classes_have_no_equalized_odds(evaluate):
     assert "Equalized-odds difference over center (" in out
 
 
+def test_the_command_calls_recall_what_is_recall_and_says_where_it_stands_beside_another_measure(evaluate, tmp_path):
+    table = predicted()
+    is_alone = reference_tiles()["center"].eq("Rome") & table["true"].ne("Lung_adenocarcinoma")
+    table[~is_alone].to_csv(tmp_path / "mine.csv", index=False)
+    _, out, _ = evaluate("--predictions", "mine.csv", "--by", "true", "center")
+    assert "Gap (recall): " in out
+    assert "Gap (recall of Lung_adenocarcinoma against balanced_accuracy): " in out
+    assert out.count("Recalls of one class stand beside values of balanced_accuracy.") == 1
+
+
 def test_a_cell_shows_its_confusions_and_its_wrong_tiles_first(service, predictions):
     by, key = ["cancer_type", "center"], ["Lung_adenocarcinoma", "Rome"]
     cell = service.cell(predictions, by, key, QUICK)
