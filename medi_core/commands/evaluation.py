@@ -41,7 +41,7 @@ def add_evaluation_commands(commands) -> None:
 def evaluate(flags: argparse.Namespace) -> dict[str, Any]:
     """Overall, a table a kind of subgroup, and paired differences to a second model."""
     from medi_core.metrics.subgroup import Resampling
-    from medi_core.services.audit import AuditConfig, AuditService, available_measures
+    from medi_core.services.audit import AuditConfig, AuditService, available_measures, unavailable_measures
 
     assets = Settings.from_environment().assets_dir
     service = AuditService(assets / "reference", assets / "predictions.parquet")
@@ -61,6 +61,7 @@ def evaluate(flags: argparse.Namespace) -> dict[str, Any]:
         "minimum": {"tiles": flags.min_tiles, "patients": flags.min_patients},
         "resampling": asdict(resampling),
         "overall": [record for row in whole for record in plain_rows(row.to_frame().T)],
+        "not_measured": unavailable_measures(predictions),
         "by": {",".join(by): _subgroups(service, predictions, by, config) for by in flags.by},
     }
     if flags.compare:
@@ -81,6 +82,9 @@ def evaluation_text(answer: dict[str, Any]) -> str:
         f"{least['patients']} patients. Tiles without a patient id count as one patient a slide, or a data set.",
         *("", "## overall", "", markdown_table(pd.DataFrame(answer["overall"]).drop(columns="subgroup"))),
     ]
+    if answer["not_measured"]:
+        reasons = (f"{name}: {reason}" for name, reason in answer["not_measured"].items())
+        lines += ["", f"Not measured: {'; '.join(reasons)}."]
     for by, found in answer["by"].items():
         table = pd.DataFrame(found["subgroups"])
         shown = markdown_table(table.drop(columns=by.split(","))) if len(table) else "no tile has it recorded"

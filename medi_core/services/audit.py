@@ -16,7 +16,7 @@ from medi_core.data.patients import patients_of
 from medi_core.data.predictions import PredictionSet, read_predictions
 from medi_core.data.reference_set import read_reference
 from medi_core.errors import InvalidRequestError
-from medi_core.metrics.classification import MEASURES, NEEDS_PROBABILITIES
+from medi_core.metrics.classification import MAX_PAIRED_PATIENTS, MEASURES, NEEDS_PROBABILITIES
 from medi_core.metrics.disparity import Gap, equalized_odds_difference, gap
 from medi_core.metrics.outcomes import Outcomes, build_outcomes
 from medi_core.metrics.subgroup import (
@@ -214,7 +214,16 @@ def of_splits(predictions: PredictionSet, splits: Sequence[str]) -> PredictionSe
 
 def available_measures(predictions: PredictionSet) -> list[str]:
     """Keys of `MEASURES` that these predictions allow."""
-    return [name for name in MEASURES if predictions.probabilities is not None or name not in NEEDS_PROBABILITIES]
+    return [name for name in MEASURES if name not in unavailable_measures(predictions)]
+
+
+def unavailable_measures(predictions: PredictionSet) -> dict[str, str]:
+    """The other keys of `MEASURES`, each with the reason."""
+    if predictions.probabilities is None:
+        return {name: "there are no probabilities" for name in MEASURES if name in NEEDS_PROBABILITIES}
+    if (num := patients_of(predictions.tiles).nunique()) > MAX_PAIRED_PATIENTS:
+        return {"auc": f"it compares patients pair by pair, at most {MAX_PAIRED_PATIENTS:,} of them; given {num:,}"}
+    return {}
 
 
 def outcomes_of(

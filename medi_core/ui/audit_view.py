@@ -87,12 +87,12 @@ def build_audit_view(shared: Shared) -> None:
     def on_clear():
         """Back to what comes with the app, if anything does."""
         found = service.shipped()
-        return (found, _described(found), *_choices(found)) if found else [gr.skip()] * 6
+        return (found, _described(found), *_choices(found)) if found else (None, NOTHING, *[gr.skip()] * 4)
 
     @reported
     def on_audit(found: PredictionSet | None, dark: bool, measure, rows, columns, tiles, min_tiles, min_patients):
         if found is None:
-            return "", gr.skip(), "", gr.skip(), gr.skip()
+            return "", "", "", gr.update(visible=False), gr.update(visible=False)
         chosen = held_out(found) if tiles == HELD_OUT else found
         audit = service.audit(chosen, _by(rows, columns), AuditConfig(measure, int(min_tiles), int(min_patients)))
         file = write_download("medi-audit.csv", audit.subgroups.to_csv(index=False).encode())

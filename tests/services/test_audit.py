@@ -11,6 +11,7 @@ from medi_core.data.predictions import PredictionSet
 from medi_core.data.reference_set import COLUMNS, ReferenceSet, write_reference
 from medi_core.errors import InvalidRequestError, PredictionsError
 from medi_core.metrics.subgroup import Resampling
+from medi_core.services import audit as audit_service
 from medi_core.services.audit import AuditConfig, AuditService, available_measures, held_out
 from medi_core.services.subgroup_columns import recorded_columns
 
@@ -226,6 +227,17 @@ def test_the_command_gives_every_number_with_its_tiles_patients_and_interval(eva
     assert "## second less mine, paired, 240 tiles" in out
     for measure in ("accuracy", "balanced_accuracy", "f1", "auc", "ece"):
         assert f"| 240 | 31 | {measure} |" in out
+
+
+def test_with_more_patients_than_auc_can_pair_all_else_is_measured_and_the_reason_given(evaluate, monkeypatch):
+    monkeypatch.setattr(audit_service, "MAX_PAIRED_PATIENTS", 30)
+    code, out, err = evaluate("--predictions", "mine.csv", "--by", "center")
+    assert (code, err) == (0, "")
+    assert "Not measured: auc: it compares patients pair by pair, at most 30 of them; given 31." in out
+    assert "| 240 | 31 | auc |" not in out
+    assert "| 240 | 31 | ece |" in out
+    monkeypatch.setattr(audit_service, "MAX_PAIRED_PATIENTS", 31)
+    assert "Not measured" not in evaluate("--predictions", "mine.csv", "--by", "center")[1]
 
 
 def test_the_command_answers_in_json_without_nan(evaluate):

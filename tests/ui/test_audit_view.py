@@ -72,6 +72,13 @@ def test_without_shipped_predictions_the_view_says_so_and_shows_no_number(runnin
     assert (overall, ranking) == ("", "")
 
 
+def test_a_removed_upload_is_audited_no_more_where_nothing_is_shipped(running_app, table):
+    assert call(running_app, "on_clear")[:2] == (None, NOTHING)
+    overall, figure, ranking, download, inside = call(running_app, "on_audit", None, True, *SETTINGS, 5, 2)
+    assert (overall, figure, ranking) == ("", "", "")
+    assert download["visible"] is inside["visible"] is False
+
+
 def test_shipped_predictions_are_audited_at_first_sight_and_come_back_when_an_upload_is_removed(running_app, table):
     path = running_app.services.settings.assets_dir / "predictions.parquet"
     shipped = table.copy()
