@@ -41,7 +41,7 @@ def add_evaluation_commands(commands) -> None:
 def evaluate(flags: argparse.Namespace) -> dict[str, Any]:
     """Overall, a table a kind of subgroup, and paired differences to a second model."""
     from medi_core.metrics.subgroup import Resampling
-    from medi_core.services.audit import AuditConfig, AuditService, available_measures
+    from medi_core.services.audit import AuditConfig, AuditService, available_measures, unavailable_measures
 
     assets = Settings.from_environment().assets_dir
     service = AuditService(assets / "reference", assets / "predictions.parquet")
@@ -61,6 +61,7 @@ def evaluate(flags: argparse.Namespace) -> dict[str, Any]:
         "minimum": {"tiles": flags.min_tiles, "patients": flags.min_patients},
         "resampling": asdict(resampling),
         "overall": [record for row in whole for record in plain_rows(row.to_frame().T)],
+        "not_measured": unavailable_measures(predictions),
         "by": {",".join(by): _subgroups(service, predictions, by, config) for by in flags.by},
     }
     if flags.compare:
@@ -81,6 +82,9 @@ def evaluation_text(answer: dict[str, Any]) -> str:
         f"{least['patients']} patients. Tiles without a patient id count as one patient a slide, or a data set.",
         *("", "## overall", "", markdown_table(pd.DataFrame(answer["overall"]).drop(columns="subgroup"))),
     ]
+    if answer["not_measured"]:
+        reasons = (f"{name}: {reason}" for name, reason in answer["not_measured"].items())
+        lines += ["", f"Not measured: {'; '.join(reasons)}."]
     for by, found in answer["by"].items():
         table = pd.DataFrame(found["subgroups"])
         shown = markdown_table(table.drop(columns=by.split(","))) if len(table) else "no tile has it recorded"
@@ -110,6 +114,7 @@ def _subgroups(
         "left_out": audit.num_left_out,
         "gap": _plain(audit.gap),
         "equalized_odds": _plain(audit.equalized_odds),
+        "equalized_odds_by": list(audit.odds_by),
     }
 
 
@@ -134,13 +139,21 @@ def _plain(gap: "Gap | None") -> dict[str, Any] | None:
 
 
 def _remarks(found: dict[str, Any], by: str) -> list[str]:
-    lines = []
-    for title, name in (("Gap", "gap"), ("Equalized-odds difference", "equalized_odds")):
+    from medi_core.metrics.subgroup import RECALL
+
+    lines, odds_by = [], found["equalized_odds_by"]
+    odds = "Equalized-odds difference" + (f" over {','.join(odds_by)}" if odds_by and ",".join(odds_by) != by else "")
+    for title, name in (("Gap", "gap"), (odds, "equalized_odds")):
+        if name == "equalized_odds" and not odds_by:
+            lines.append(f"{title}: none, for the subgroups are the true classes themselves.")
+            continue
         if (gap := found[name]) is None:
             lines.append(f"{title}: none, for fewer than two subgroups are large enough.")
             continue
         ends = "no interval" if gap["ci_low"] is None else f"{gap['ci_low']:.4g} to {gap['ci_high']:.4g}"
         lines.append(f"{title} ({gap['of']}): {gap['value']:.4g} ({ends}), {gap['lowest']} against {gap['highest']}.")
+    if RECALL in (ranked := {row["measure"] for row in found["subgroups"] if row["is_ranked"]}) and len(ranked) > 1:
+        lines.append(f"Recalls of one class stand beside values of {' and '.join(sorted(ranked - {RECALL}))}.")
     if found["left_out"]:
         lines.append(f"{found['left_out']:,} tiles are in no subgroup: {by} is not recorded.")
     return lines

@@ -172,14 +172,18 @@ def value_faults(frame: pd.DataFrame) -> Iterable[str]:
 
 
 def _split_faults(frame: pd.DataFrame) -> Iterable[str]:
-    """Patients, and unsplit regions, must not straddle splits."""
-    for column, noun in (("patient_id", "a patient"), ("path", "an image")):
-        known = frame.dropna(subset=[column, "split"])
+    """Patients, slides, and unsplit regions, must not straddle splits; a row without a split is a training row."""
+    if frame["split"].isna().all():
+        return
+    given = frame.assign(split=frame["split"].fillna("train"))
+    for column, noun in (("patient_id", "a patient"), ("slide", "a slide"), ("path", "an image")):
+        known = given.dropna(subset=[column])
         num_splits = known.groupby(column)["split"].nunique()
         mixed = num_splits.index[num_splits > 1]
         if len(mixed):
             rows, some = frame[column].isin(mixed), ", ".join(map(str, mixed[:3]))
-            yield f"{noun} must be in one split only, but {some} is in several, {describe_rows(rows)}"
+            unsplit = " (a row without a split is a training row)" if (rows & frame["split"].isna()).any() else ""
+            yield f"{noun} must be in one split only, but {some} is in several{unsplit}, {describe_rows(rows)}"
 
 
 def describe_rows(mask: pd.Series, given: pd.Series | None = None) -> str:

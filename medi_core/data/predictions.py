@@ -7,6 +7,7 @@ in place of what is known of the tile. Knows no model: it may be the user's own.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,11 +136,26 @@ def _require_columns(frame: pd.DataFrame, name: str, keys: list[str]) -> None:
 
 def _probabilities(frame: pd.DataFrame) -> tuple[list[str], np.ndarray | None]:
     """Classes as named in the columns, and float64 `(N, K)` with NaN for what is no number."""
-    columns = [column for column in frame if column.startswith(PROBABILITY)]
+    given = {column: column.removeprefix(PROBABILITY).strip() for column in frame if column.startswith(PROBABILITY)}
+    _require_different_classes(list(given.values()))
+    frame.rename(columns={column: PROBABILITY + name for column, name in given.items()}, inplace=True)
+    columns = [PROBABILITY + name for name in given.values()]
     if not columns:
         return [], None
     numbers = frame[columns].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
     return [column.removeprefix(PROBABILITY) for column in columns], numbers
+
+
+def _require_different_classes(classes: list[str]) -> None:
+    """Each class once. pandas calls the second column `p:a` of a CSV `p:a.1`, which would pass for a class."""
+    stems = [re.sub(r"\.\d+$", "", name) for name in classes]
+    twice = {name for name in classes if classes.count(name) > 1}
+    twice |= {stem for name, stem in zip(classes, stems, strict=True) if stem != name and stem in classes}
+    if twice:
+        raise PredictionsError(
+            f"there are several columns of the probability of {', '.join(sorted(twice))}; keep one of each class, "
+            "and name no class like another with .1 at its end"
+        )
 
 
 def _tile_faults(frame: pd.DataFrame, keys: list[str]) -> Iterator[str]:

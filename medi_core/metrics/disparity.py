@@ -13,7 +13,7 @@ import pandas as pd
 from medi_core.metrics.classification import MEASURES, Statistic, rate, value_of
 from medi_core.metrics.intervals import NO_INTERVAL, bootstrap_results, percentile_interval
 from medi_core.metrics.outcomes import Outcomes
-from medi_core.metrics.subgroup import DEFAULT, SEPARATOR, Resampling, members
+from medi_core.metrics.subgroup import DEFAULT, RECALL, SEPARATOR, Resampling, measure_name, members
 
 TRUE_POSITIVE, FALSE_POSITIVE = "true positive rate", "false positive rate"
 
@@ -23,7 +23,8 @@ class Gap:
     """The largest difference between two subgroups."""
 
     of: str
-    """What differs: a measure, or a rate with its class."""
+    """What differs: a measure, a rate with its class, or, where one end has one true class only and the other has
+    more, `recall of lung against balanced_accuracy`."""
     lowest: str
     highest: str
     """Subgroups."""
@@ -54,7 +55,8 @@ def gap(
     keys = [tuple(candidates.iloc[i][list(attributes.columns)]) for i in (0, -1)]
     rows_of = members(attributes)
     low, high = (_within(outcomes, rows_of[key], measure) for key in keys)
-    return _between(outcomes, measure, (keys[0], low), (keys[1], high), resampling)
+    of = _measured_at(*(outcomes.part(rows_of[key]) for key in keys), measure)
+    return _between(outcomes, of, (keys[0], low), (keys[1], high), resampling)
 
 
 def equalized_odds_difference(
@@ -107,6 +109,15 @@ def _between(
     ends = percentile_interval(results, resampling.level)
     names = (SEPARATOR.join(key) for key, _ in (low, high))
     return Gap(of, *names, value, *(ends if ends[1] > ends[0] else NO_INTERVAL))
+
+
+def _measured_at(low: Outcomes, high: Outcomes, measure: str) -> str:
+    """What the measure is called in both subgroups, or in each where it differs."""
+    low_name, high_name = measure_name(low, measure), measure_name(high, measure)
+    if low_name == high_name:
+        return low_name
+    alone = low if low_name == RECALL else high
+    return f"{RECALL} of {alone.classes[alone.true_classes[0]]} against {measure}"
 
 
 def _within(outcomes: Outcomes, rows: np.ndarray, measure: str) -> Statistic:

@@ -16,7 +16,7 @@ from medi_core.data.patients import patients_of
 from medi_core.data.predictions import PredictionSet, read_predictions
 from medi_core.data.reference_set import read_reference
 from medi_core.errors import InvalidRequestError
-from medi_core.metrics.classification import MEASURES, NEEDS_PROBABILITIES
+from medi_core.metrics.classification import MAX_PAIRED_PATIENTS, MEASURES, NEEDS_PROBABILITIES
 from medi_core.metrics.disparity import Gap, equalized_odds_difference, gap
 from medi_core.metrics.outcomes import Outcomes, build_outcomes
 from medi_core.metrics.subgroup import (
@@ -68,6 +68,9 @@ class Audit:
     gap: Gap | None
     """`None`: fewer than two subgroups are ranked."""
     equalized_odds: Gap | None
+    """`None`: no rate has two subgroups that are large enough, or `odds_by` is empty."""
+    odds_by: tuple[str, ...]
+    """Of `by`, what equalized odds are taken over: attributes that do not merely repeat the true class."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,8 @@ class AuditService:
         minima = (config.min_tiles, config.min_patients)
         table = subgroup_table(outcomes, attributes, measure, resampling)
         ranked = rank_subgroups(table, measure, *minima)
+        odds_by = [name for name in by if not _is_label(attributes[name], predictions.tiles["true"])]
+        odds = equalized_odds_difference(outcomes, attributes[odds_by], *minima, resampling) if odds_by else None
         return Audit(
             by=tuple(by),
             config=config,
@@ -128,7 +133,8 @@ class AuditService:
             subgroups=ranked,
             num_left_out=len(outcomes) - int(table["n"].sum()),
             gap=gap(outcomes, attributes, ranked, measure, resampling),
-            equalized_odds=equalized_odds_difference(outcomes, attributes, *minima, resampling),
+            equalized_odds=odds,
+            odds_by=tuple(odds_by),
         )
 
     def cell(
@@ -208,7 +214,16 @@ def of_splits(predictions: PredictionSet, splits: Sequence[str]) -> PredictionSe
 
 def available_measures(predictions: PredictionSet) -> list[str]:
     """Keys of `MEASURES` that these predictions allow."""
-    return [name for name in MEASURES if predictions.probabilities is not None or name not in NEEDS_PROBABILITIES]
+    return [name for name in MEASURES if name not in unavailable_measures(predictions)]
+
+
+def unavailable_measures(predictions: PredictionSet) -> dict[str, str]:
+    """The other keys of `MEASURES`, each with the reason."""
+    if predictions.probabilities is None:
+        return {name: "there are no probabilities" for name in MEASURES if name in NEEDS_PROBABILITIES}
+    if (num := patients_of(predictions.tiles).nunique()) > MAX_PAIRED_PATIENTS:
+        return {"auc": f"it compares patients pair by pair, at most {MAX_PAIRED_PATIENTS:,} of them; given {num:,}"}
+    return {}
 
 
 def outcomes_of(
@@ -220,6 +235,12 @@ def outcomes_of(
     probabilities = None if predictions.probabilities is None else predictions.probabilities[rows]
     patients = patients_of(tiles) if patients is None else patients
     return build_outcomes(tiles["true"], tiles["predicted"], patients, predictions.classes, probabilities)
+
+
+def _is_label(column: pd.Series, true: pd.Series) -> bool:
+    """Whether an attribute is the true class, wherever it is recorded: its groups then hold one class each, and a rate
+    that differs between them is a confusion of classes, not an unequal treatment of groups."""
+    return bool(column.notna().any() and (column.isna() | (column == true)).all())
 
 
 def _confidence(outcomes: Outcomes) -> np.ndarray:

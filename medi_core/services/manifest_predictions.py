@@ -8,13 +8,12 @@ import pandas as pd
 
 from medi_core.data.feature_cache import tile_digest
 from medi_core.data.grid_tiles import iterate_grid_tiles
-from medi_core.data.predictions import PROBABILITY
+from medi_core.data.patients import patients_of
+from medi_core.data.predictions import METADATA, PROBABILITY
 from medi_core.errors import ManifestError
 from medi_core.services.classification import ClassificationService, Verdict
 from medi_core.storage import translate_write_errors
 
-KEPT = ("split", "patient_id", "center", "tissue", "dataset")
-"""Columns of the manifest that come with the predictions, where there is something in them."""
 BATCH_TILES = 256
 
 
@@ -30,8 +29,9 @@ def predict_manifest(
         on_progress: called with (tiles done, tiles in all).
 
     Returns:
-        `id` (content hash, as in the reference set), `true`, `predicted`, `p:<class>` (float16), and `KEPT`, in the
-        manifest's order; `attrs["model"]` is the classifier.
+        `id` (content hash, as in the reference set), `true`, `predicted`, `p:<class>` (float16), and of `METADATA`
+        the columns with something in them, in the manifest's order. A tile without a patient has its slide or data
+        set for one. `attrs["model"]` is the classifier.
 
     Raises:
         ManifestError: no tile has a class that the classifier knows, or an image cannot be used.
@@ -81,7 +81,7 @@ def _table(rows: pd.DataFrame, found: list[tuple[str, Verdict]], model: str) -> 
             "predicted": [verdict.top for _, verdict in found],
         }
     )
-    kept = rows[list(KEPT)].dropna(axis="columns", how="all")
+    kept = rows[list(METADATA)].assign(patient_id=patients_of(rows)).dropna(axis="columns", how="all")
     table = pd.concat([table, probabilities.astype(np.float16).add_prefix(PROBABILITY), kept], axis=1)
     table = table.drop_duplicates("id", ignore_index=True)
     table.attrs["model"] = model

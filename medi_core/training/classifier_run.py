@@ -21,7 +21,7 @@ from medi_core.training.calibration import fit_temperature, negative_log_likelih
 from medi_core.training.classifier_card import classifier_card
 from medi_core.training.classifier_measure import measure_classifier
 from medi_core.training.linear_start import fit_head, pretrained_features
-from medi_core.training.run import stop_on_sigterm, summarize_data
+from medi_core.training.run import any_process, stop_on_sigterm, summarize_data
 from medi_core.training.train_classifier import ClassifierTraining, ClassifierTrainingConfig
 from medi_core.training.train_diffusion import TrainStep
 
@@ -106,7 +106,7 @@ def measure_checkpoint(folder: Path, manifest: pd.DataFrame, record: Mapping[str
     checkpoint = load_classifier(folder)
     classifier, measured = checkpoint.classifier, {}
     for split in HELD_OUT:
-        if not _rows_of(manifest, split).empty:
+        if not _known_rows(manifest, split).empty:
             part = load_split(manifest, split)
             measured[split] = measure_classifier(classifier, part.rows, classifier.logits(part.tiles))
     training = {**checkpoint.training, **record}
@@ -133,9 +133,7 @@ def load_split(manifest: pd.DataFrame, split: str) -> LabelledTiles:
     Raises:
         ManifestError: there are none, or an image cannot be used.
     """
-    names = class_names(manifest)
-    rows = _rows_of(manifest, split)
-    rows = rows[rows["cancer_type"].isin(names)]
+    names, rows = class_names(manifest), _known_rows(manifest, split)
     if rows.empty:
         raise ManifestError(
             f"the manifest has no row with split '{split}' and a cancer type that is trained on; "
@@ -143,6 +141,12 @@ def load_split(manifest: pd.DataFrame, split: str) -> LabelledTiles:
         )
     labels = np.array([names.index(label) for label in rows["cancer_type"]], dtype=np.int64)
     return LabelledTiles(rows, read_tiles(rows), labels)
+
+
+def _known_rows(manifest: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Rows of a split with a cancer type that is trained on."""
+    rows = _rows_of(manifest, split)
+    return rows[rows["cancer_type"].isin(class_names(manifest))]
 
 
 def _rows_of(manifest: pd.DataFrame, split: str) -> pd.DataFrame:
@@ -179,7 +183,7 @@ def _fine_tune(
             if training.accelerator.is_main_process:
                 on_step(step)
             is_over = is_stopped() or (minutes is not None and time.monotonic() - started >= 60 * minutes)
-            is_last = step.step >= training.config.num_steps or is_over
+            is_last = step.step >= training.config.num_steps or any_process(training.accelerator, is_over)
             if is_last or step.step % training.config.validate_every == 0:
                 validate(float(np.mean(losses)))
                 losses = []

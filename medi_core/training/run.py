@@ -104,7 +104,7 @@ def run_training(
                 on_step(step)
             now = time.monotonic()
             is_over = is_stopped() or (minutes is not None and now - started >= 60 * minutes)
-            is_last = step.step >= config.num_steps or _any_process(accelerator, is_over)
+            is_last = step.step >= config.num_steps or any_process(accelerator, is_over)
             if is_last or now - last_save >= 60 * save_every_minutes:
                 if accelerator.is_main_process:
                     rate = len(losses) * config.global_batch / (now - last_save)
@@ -117,7 +117,7 @@ def run_training(
     return training.step
 
 
-def _any_process(accelerator: Accelerator, flag: bool) -> bool:
+def any_process(accelerator: Accelerator, flag: bool) -> bool:
     """Whether it is true in any process: all must stop at the same step, or the rest would wait for ever."""
     return accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), reduction="sum").item() > 0
 

@@ -34,6 +34,18 @@ def minimum_text(audit: Audit) -> str:
     return f"fewer than {audit.config.min_tiles} tiles or {audit.config.min_patients} patients"
 
 
+def measure_title(audit: Audit) -> str:
+    """What the values of the subgroups are: `Recall`, `Balanced accuracy`, or `Recall or balanced accuracy`."""
+    measured = audit.subgroups.loc[audit.subgroups["value"].notna(), "measure"].unique()
+    names = sorted((measure_label(name) for name in measured), reverse=True) or [measure_label(audit.config.measure)]
+    return " or ".join([names[0], *(name.lower() for name in names[1:])])
+
+
+def measure_label(measure: str) -> str:
+    """A measure, or the recall that it is in a subgroup of one class, for people."""
+    return MEASURES.get(measure, display_name(measure).capitalize())
+
+
 def overall_html(predictions: PredictionSet, audit: Audit) -> str:
     """The measure of all tiles, the worst subgroup, and how far subgroups are apart."""
     resampling = audit.config.resampling
@@ -47,20 +59,32 @@ def overall_html(predictions: PredictionSet, audit: Audit) -> str:
         lines.append(f"No subgroup is large enough to be ranked: each has {minimum_text(audit)}, or no value.")
     else:
         lines.append(f"<b>Worst of {len(ranked)}:</b> {_name(ranked.iloc[0])}. {_measured(ranked.iloc[0])}.")
+    if ranked["measure"].nunique() > 1:
+        lines.append(f"Recalls of one class stand beside values of {display_name(audit.config.measure)}.")
+    lines += _differences(audit)
+    if audit.num_left_out:
+        what = " or ".join(title_of(name).lower() for name in audit.by)
+        lines.append(f"{count(audit.num_left_out, 'tile')} in no subgroup: {what} not recorded.")
+    return "".join(f"<p>{line}</p>" for line in lines)
+
+
+def _differences(audit: Audit) -> list[str]:
+    """The gap and equalized odds, or why there are none."""
+    lines = []
     if audit.gap is None:
         lines.append("Gap: none, for fewer than two subgroups are ranked.")
-    for title, gap in (("Gap", audit.gap), ("Equalized-odds difference", audit.equalized_odds)):
+    over = "" if audit.odds_by == audit.by else f" over {' × '.join(title_of(name).lower() for name in audit.odds_by)}"
+    for title, gap in (("Gap", audit.gap), (f"Equalized-odds difference{over}", audit.equalized_odds)):
         if gap is not None:
             between = f"{display_name(gap.lowest)} and {display_name(gap.highest)}"
             value = interval_text(gap.value, gap.ci_low, gap.ci_high)
             of = MEASURES.get(gap.of, display_name(gap.of))
             lines.append(f"<b>{title}:</b> {value} in {escape(of)}, between {escape(between)}.")
-    if audit.gap is not None:
+    if not audit.odds_by:
+        lines.append("Equalized-odds difference: none, for the subgroups are the true classes themselves.")
+    if audit.gap is not None or audit.equalized_odds is not None:
         lines.append(f"<span class='medi-note'>{CHOSEN_NOTE}</span>")
-    if audit.num_left_out:
-        what = " or ".join(title_of(name).lower() for name in audit.by)
-        lines.append(f"{count(audit.num_left_out, 'tile')} in no subgroup: {what} not recorded.")
-    return "".join(f"<p>{line}</p>" for line in lines)
+    return lines
 
 
 def ranking_html(audit: Audit) -> str:
@@ -129,9 +153,10 @@ def _tiles(tiles: pd.DataFrame, image_of: Callable[[pd.Series], np.ndarray | Non
 
 def _measured(row: pd.Series) -> str:
     """`Recall 0.83 [0.71, 0.90] on 120 tiles of 8 patients`."""
-    name = MEASURES.get(row["measure"], display_name(row["measure"]).capitalize())
     value = interval_text(row["value"], row["ci_low"], row["ci_high"])
-    return f"{name} {value} on {row['n']:,} tiles of {count(int(row['n_patients']), 'patient')}"
+    return (
+        f"{measure_label(row['measure'])} {value} on {row['n']:,} tiles of {count(int(row['n_patients']), 'patient')}"
+    )
 
 
 def _name(row: pd.Series) -> str:

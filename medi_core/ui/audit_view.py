@@ -15,7 +15,7 @@ from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.services.audit import Audit, AuditConfig, available_measures, held_out
 from medi_core.services.subgroup_columns import TRUE, recorded_columns
-from medi_core.ui.audit_tables import MEASURES, cell_html, minimum_text, overall_html, ranking_html
+from medi_core.ui.audit_tables import MEASURES, cell_html, measure_title, minimum_text, overall_html, ranking_html
 from medi_core.ui.handlers import reported, write_download
 from medi_core.ui.plot_view import build_plot
 from medi_core.ui.shared import Shared
@@ -87,12 +87,12 @@ def build_audit_view(shared: Shared) -> None:
     def on_clear():
         """Back to what comes with the app, if anything does."""
         found = service.shipped()
-        return (found, _described(found), *_choices(found)) if found else [gr.skip()] * 6
+        return (found, _described(found), *_choices(found)) if found else (None, NOTHING, *[gr.skip()] * 4)
 
     @reported
     def on_audit(found: PredictionSet | None, dark: bool, measure, rows, columns, tiles, min_tiles, min_patients):
         if found is None:
-            return "", gr.skip(), "", gr.skip(), gr.skip()
+            return "", "", "", gr.update(visible=False), gr.update(visible=False)
         chosen = held_out(found) if tiles == HELD_OUT else found
         audit = service.audit(chosen, _by(rows, columns), AuditConfig(measure, int(min_tiles), int(min_patients)))
         file = write_download("medi-audit.csv", audit.subgroups.to_csv(index=False).encode())
@@ -168,7 +168,7 @@ def _choices(predictions: PredictionSet) -> list[object]:
 
 def _figure(audit: Audit, dark: bool) -> str:
     """A heat map of two attributes, dots of one, as JSON."""
-    title, table = MEASURES[audit.config.measure], audit.subgroups
+    title, table = measure_title(audit), audit.subgroups
     if len(audit.by) == 2:
         return subgroup_heatmap(table, *audit.by, title, minimum_text(audit), dark).to_json()
     return subgroup_ranking(table, list(audit.by), audit.overall, title, minimum_text(audit), dark).to_json()

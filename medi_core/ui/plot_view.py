@@ -42,7 +42,7 @@ const wire = plot => {
     plot.dataset.wired = 'yes';
 };
 const draw = async () => {
-    if (!props.value) return;
+    if (!props.value) { if (target().dataset.drawn) window.Plotly.react(target(), [], {}); return; }
     const plot = target(), figure = JSON.parse(props.value);
     if (plot.clientWidth < 600) fitToPhone(figure.layout);
     if (figure.layout.height) plot.style.height = `${figure.layout.height}px`;

@@ -167,6 +167,19 @@ def test_a_patient_in_two_splits_is_refused(write_csv):
     assert "a patient must be in one split only, but P1 is in several, rows 1, 2" in message
 
 
+def test_a_row_without_a_split_is_a_training_row_and_its_patient_must_not_be_tested(write_csv):
+    rows = [{"path": "a.png", "patient_id": "P1"}, {"path": "b.png", "patient_id": "P1", "split": "test"}]
+    message = fault_of(write_csv(*rows))
+    assert "P1 is in several (a row without a split is a training row), rows 1, 2" in message
+    fine = read_manifest(write_csv(rows[0], rows[1] | {"split": "train"}))
+    assert fine["split"].tolist() == [None, "train"]
+
+
+def test_a_slide_in_two_splits_is_refused_where_patients_are_not_recorded(write_csv):
+    rows = [{"path": "a.png", "slide": "S1", "split": "val"}, {"path": "b.png", "slide": "S1", "split": "test"}]
+    assert "a slide must be in one split only, but S1 is in several, rows 1, 2" in fault_of(write_csv(*rows))
+
+
 def test_an_image_in_two_splits_is_refused_even_without_patients(write_csv):
     message = fault_of(
         write_csv(

@@ -132,6 +132,19 @@ def test_what_is_wrong_is_named_with_its_rows(refusal, change, message):
     assert message in refusal(GOOD | change)
 
 
+@pytest.mark.parametrize("header", ["p:lung", "p: lung", "p:lung.1"])
+def test_a_class_with_two_columns_is_refused(tmp_path, header):
+    (tmp_path / "mine.csv").write_text(f"tile,true,p:lung,p:colon,{header}\na,lung,0.5,0.3,0.2\n")
+    with pytest.raises(PredictionsError, match="several columns of the probability of lung"):
+        read_predictions(tmp_path / "mine.csv", KNOWN)
+
+
+def test_a_space_before_the_name_of_a_class_is_no_part_of_it(read):
+    found = read({"tile": ["a", "c"], "true": ["lung", "colon"], "p: lung": [0.7, 0.2], "p:colon ": [0.3, 0.8]})
+    assert found.classes == ("colon", "lung")
+    np.testing.assert_allclose(found.probabilities, [[0.3, 0.7], [0.8, 0.2]])
+
+
 def test_several_faults_come_in_one_message(refusal):
     message = refusal(GOOD | P | {"tile": ["a", "a", "b"], "p:lung": [0.7, 0.5, 0.2]})
     assert "listed twice" in message

@@ -53,6 +53,26 @@ def test_one_center_only_has_no_gap_and_no_odds_to_compare():
     )
 
 
+def test_the_gap_is_of_what_was_measured_at_its_two_ends():
+    true = ["a", "a", "b", "b"] * 4
+    outcomes = build_outcomes(true, ["a", "b", "b", "b"] * 2 + ["b", "b", "b", "b"] * 2, np.arange(16) // 2)
+    classes = pd.DataFrame({"true": true})
+    halves = pd.DataFrame({"center": ["Lyon"] * 8 + ["Rome"] * 8})
+    mixed = pd.DataFrame({"center": np.where(np.array(true) == "a", "Oslo", ["Lyon"] * 8 + ["Rome"] * 8)})
+    mixed.iloc[0] = "Lyon"  # two classes there, one at Oslo and at Rome
+    names = {}
+    for kind, attributes in (("classes", classes), ("halves", halves), ("mixed", mixed)):
+        ranked = ranked_by(outcomes, attributes, "balanced_accuracy", least=(1, 1))
+        if kind == "mixed":
+            ranked = ranked[ranked["subgroup"] != "Rome"]
+        names[kind] = gap(outcomes, attributes, ranked, "balanced_accuracy", Resampling(20)).of
+    assert names == {
+        "classes": "recall",
+        "halves": "balanced_accuracy",
+        "mixed": "recall of a against balanced_accuracy",
+    }
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_equalized_odds_of_two_classes_are_those_of_fairlearn(seed):
     outcomes, attributes = audited(seed=seed)

@@ -11,6 +11,7 @@ from medi_core.data.predictions import PredictionSet
 from medi_core.data.reference_set import COLUMNS, ReferenceSet, write_reference
 from medi_core.errors import InvalidRequestError, PredictionsError
 from medi_core.metrics.subgroup import Resampling
+from medi_core.services import audit as audit_service
 from medi_core.services.audit import AuditConfig, AuditService, available_measures, held_out
 from medi_core.services.subgroup_columns import recorded_columns
 
@@ -114,6 +115,32 @@ def test_minima_decide_who_is_ranked_and_one_subgroup_has_no_gap(service, predic
             AuditConfig(**given)
 
 
+@pytest.mark.parametrize("label", ["true", "cancer_type"])
+def test_equalized_odds_are_never_taken_between_the_true_classes_themselves(service, predictions, label):
+    alone = service.audit(predictions, [label], QUICK)
+    assert (alone.equalized_odds, alone.odds_by) == (None, ())
+    assert alone.gap is not None
+    crossed, plain = (service.audit(predictions, by, QUICK) for by in ([label, "center"], ["center"]))
+    assert crossed.odds_by == ("center",)
+    assert crossed.equalized_odds == plain.equalized_odds
+
+
+def test_the_command_says_why_the_true_classes_have_no_equalized_odds(evaluate):
+    _, out, _ = evaluate("--predictions", "mine.csv", "--by", "true", "cancer_type,center")
+    assert "Equalized-odds difference: none, for the subgroups are the true classes themselves." in out
+    assert "Equalized-odds difference over center (" in out
+
+
+def test_the_command_calls_recall_what_is_recall_and_says_where_it_stands_beside_another_measure(evaluate, tmp_path):
+    table = predicted()
+    is_alone = reference_tiles()["center"].eq("Rome") & table["true"].ne("Lung_adenocarcinoma")
+    table[~is_alone].to_csv(tmp_path / "mine.csv", index=False)
+    _, out, _ = evaluate("--predictions", "mine.csv", "--by", "true", "center")
+    assert "Gap (recall): " in out
+    assert "Gap (recall of Lung_adenocarcinoma against balanced_accuracy): " in out
+    assert out.count("Recalls of one class stand beside values of balanced_accuracy.") == 1
+
+
 def test_a_cell_shows_its_confusions_and_its_wrong_tiles_first(service, predictions):
     by, key = ["cancer_type", "center"], ["Lung_adenocarcinoma", "Rome"]
     cell = service.cell(predictions, by, key, QUICK)
@@ -200,6 +227,17 @@ def test_the_command_gives_every_number_with_its_tiles_patients_and_interval(eva
     assert "## second less mine, paired, 240 tiles" in out
     for measure in ("accuracy", "balanced_accuracy", "f1", "auc", "ece"):
         assert f"| 240 | 31 | {measure} |" in out
+
+
+def test_with_more_patients_than_auc_can_pair_all_else_is_measured_and_the_reason_given(evaluate, monkeypatch):
+    monkeypatch.setattr(audit_service, "MAX_PAIRED_PATIENTS", 30)
+    code, out, err = evaluate("--predictions", "mine.csv", "--by", "center")
+    assert (code, err) == (0, "")
+    assert "Not measured: auc: it compares patients pair by pair, at most 30 of them; given 31." in out
+    assert "| 240 | 31 | auc |" not in out
+    assert "| 240 | 31 | ece |" in out
+    monkeypatch.setattr(audit_service, "MAX_PAIRED_PATIENTS", 31)
+    assert "Not measured" not in evaluate("--predictions", "mine.csv", "--by", "center")[1]
 
 
 def test_the_command_answers_in_json_without_nan(evaluate):

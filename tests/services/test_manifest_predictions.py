@@ -7,6 +7,7 @@ import pytest
 from medi_core.data.balanced_tiles import read_tiles
 from medi_core.data.feature_cache import tile_digest
 from medi_core.data.manifest import read_manifest
+from medi_core.data.patients import patients_of
 from medi_core.data.predictions import read_predictions
 from medi_core.errors import ManifestError
 from medi_core.services.classification import ClassificationService
@@ -52,3 +53,15 @@ def test_tiles_of_unknown_classes_are_left_out_and_the_same_pixels_count_once(se
     assert len(predict_manifest(service, manifest)) == 21
     with pytest.raises(ManifestError, match="no row has a cancer type that the classifier knows: Breast"):
         predict_manifest(service, manifest.assign(cancer_type="Mesothelioma"))
+
+
+def test_without_patient_ids_the_audit_reads_it_by_slide_and_crosses_what_the_manifest_knows(
+    service, toy_manifest, tmp_path
+):
+    manifest = read_manifest(toy_manifest)
+    table = predict_manifest(service, manifest.assign(patient_id=None))
+    write_predictions(table, tmp_path / "out.csv")
+    tiles = read_predictions(tmp_path / "out.csv", pd.DataFrame({"id": []}, dtype=object)).tiles
+    assert patients_of(tiles).tolist() == manifest["slide"].tolist()
+    for name in ("slide", "cancer_type", "center", "gender", "race", "scanner", "preparation", "age"):
+        assert tiles[name].tolist() == manifest[name].tolist(), name

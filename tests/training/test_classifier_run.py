@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from accelerate import Accelerator
 
 from medi_core.classifier_checkpoint import load_classifier
 from medi_core.data.balanced_tiles import AugmentationConfig, BalancedTileDataset
-from medi_core.data.manifest import read_manifest
+from medi_core.data.manifest import read_manifest, write_manifest
 from medi_core.errors import InvalidRequestError, ManifestError
 from medi_core.models.tile_classifier import build_pretrained
 from medi_core.training import classifier_run
@@ -18,6 +19,7 @@ from medi_core.training.classifier_measure import measure_classifier
 from medi_core.training.classifier_run import load_split, run_classifier_training
 from medi_core.training.linear_start import fit_head, pretrained_features
 from medi_core.training.train_classifier import ClassifierTraining, ClassifierTrainingConfig, freeze_stages
+from medi_core.training.train_diffusion import TrainStep
 from tests.toy_classifier import CLASSES, build_toy_classifier
 from tests.toys import synthetic_tissue
 
@@ -151,3 +153,31 @@ def test_a_manifest_without_validation_or_with_one_class_is_refused(toy_manifest
         load_split(manifest[manifest["split"] != "val"], "val")
     with pytest.raises(ManifestError, match="at least 2 cancer types"):
         load_split(manifest.assign(cancer_type="Lung_adenocarcinoma"), "train")
+
+
+@pytest.mark.parametrize("num_asked", [3, 5])
+def test_all_processes_stop_at_the_step_at_which_one_of_them_must(num_asked):
+    """This process has no reason to stop; another one, in the sum over processes, has one at the third step."""
+    asked: list[float] = []
+
+    def reduce(flag, reduction):
+        asked.append(flag.item())
+        return flag + (len(asked) == num_asked)
+
+    accelerator = SimpleNamespace(is_main_process=False, device="cpu", reduce=reduce)
+    steps = [TrainStep(step, 1.0, 1e-3, 1.0) for step in range(1, 10)]
+    config = replace(TINY, num_steps=9, validate_every=100)
+    training = SimpleNamespace(config=config, accelerator=accelerator, steps=lambda: iter(steps))
+    validated: list[float] = []
+    classifier_run._fine_tune(training, validated.append, None, lambda _: None)
+    assert asked == [0.0] * num_asked
+    assert validated == [1.0]
+
+
+def test_a_test_split_without_any_class_that_is_trained_on_is_not_measured(toy_manifest, tmp_path):
+    manifest = read_manifest(toy_manifest)
+    manifest.loc[manifest["split"] == "test", "cancer_type"] = "Mesothelioma"
+    path = tmp_path / "manifest.csv"
+    write_manifest(manifest, path)
+    folder = run_classifier_training(path, tmp_path / "toy", replace(TINY, num_steps=0))
+    assert set(load_classifier(folder).measured) == {"val"}

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 
 import gradio as gr
@@ -14,7 +15,7 @@ from medi_core.commands.evaluation import MEASURES as OFFERED
 from medi_core.data.reference_set import COLUMNS, ReferenceSet, write_reference
 from medi_core.metrics.classification import MEASURES as MEASURED
 from medi_core.services.audit import AuditConfig, AuditService
-from medi_core.ui.audit_tables import CHOSEN_NOTE, MEASURES, cell_html, overall_html, ranking_html
+from medi_core.ui.audit_tables import CHOSEN_NOTE, MEASURES, cell_html, measure_title, overall_html, ranking_html
 from medi_core.ui.audit_view import ALL_TILES, NO_COLUMN, NOTHING
 
 LUNG, BREAST = "Lung_adenocarcinoma", "Breast_invasive_carcinoma"
@@ -69,6 +70,13 @@ def test_without_shipped_predictions_the_view_says_so_and_shows_no_number(runnin
     assert (found, is_dark, text) == (None, True, NOTHING)
     overall, _, ranking, *_ = call(running_app, "on_audit", None, True, *SETTINGS, 5, 2)
     assert (overall, ranking) == ("", "")
+
+
+def test_a_removed_upload_is_audited_no_more_where_nothing_is_shipped(running_app, table):
+    assert call(running_app, "on_clear")[:2] == (None, NOTHING)
+    overall, figure, ranking, download, inside = call(running_app, "on_audit", None, True, *SETTINGS, 5, 2)
+    assert (overall, figure, ranking) == ("", "", "")
+    assert download["visible"] is inside["visible"] is False
 
 
 def test_shipped_predictions_are_audited_at_first_sight_and_come_back_when_an_upload_is_removed(running_app, table):
@@ -187,3 +195,41 @@ def test_small_subgroups_are_marked_and_nothing_is_called_worst_where_none_is_la
     assert "No subgroup is large enough to be ranked: each has fewer than 500 tiles or 3 patients" in text
     assert "Worst" not in text
     assert "Gap: none" in text
+
+
+def test_equalized_odds_alone_are_told_to_be_found_by_looking_and_between_classes_there_are_none(uploaded, running_app):
+    service, config = running_app.services.audit, AuditConfig(min_tiles=1, min_patients=1)
+    odds_alone = replace(service.audit(uploaded, ["center"], config), gap=None)
+    assert odds_alone.equalized_odds is not None
+    assert CHOSEN_NOTE in overall_html(uploaded, odds_alone)
+    assert CHOSEN_NOTE not in overall_html(uploaded, replace(odds_alone, equalized_odds=None))
+    by_class = overall_html(uploaded, service.audit(uploaded, ["cancer_type"], config))
+    assert "Equalized-odds difference: none, for the subgroups are the true classes themselves" in by_class
+    crossed = overall_html(uploaded, service.audit(uploaded, ["cancer_type", "center"], config))
+    assert "Equalized-odds difference over center:" in crossed
+
+
+def test_values_are_called_what_they_are_in_the_gap_the_axis_and_the_colour_bar(uploaded, running_app):
+    service, config = running_app.services.audit, AuditConfig(min_tiles=1, min_patients=1)
+    recalls = service.audit(uploaded, ["cancer_type", "center"], config)
+    assert recalls.gap.of == "recall"
+    assert " in recall, between " in overall_html(uploaded, recalls)
+    assert measure_title(recalls) == "Recall"
+    _, figure, *_ = call(
+        running_app, "on_audit", uploaded, False, "accuracy", "cancer_type", NO_COLUMN, ALL_TILES, 5, 2
+    )
+    assert json.loads(figure)["layout"]["xaxis"]["title"]["text"] == "Recall"
+    assert measure_title(service.audit(uploaded, ["center"], config)) == "Balanced accuracy"
+
+
+def test_recalls_beside_balanced_accuracies_are_pointed_out(uploaded, running_app):
+    tiles = uploaded.tiles
+    only_lung = uploaded.part((tiles["center"] != "Rome") | (tiles["true"] == LUNG))
+    config = AuditConfig(min_tiles=1, min_patients=1)
+    audit = running_app.services.audit.audit(only_lung, ["center"], config)
+    assert measure_title(audit) == "Recall or balanced accuracy"
+    text = overall_html(only_lung, audit)
+    assert "Recalls of one class stand beside values of balanced accuracy." in text
+    assert "in recall of Lung adenocarcinoma against balanced accuracy, between" in text
+    alike = running_app.services.audit.audit(uploaded, ["center"], config)
+    assert "stand beside" not in overall_html(uploaded, alike)
