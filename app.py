@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def warn_of_storage(services) -> None:
-    """Say now, not to the first reader, that answers of reviews cannot be kept; the rest of the app needs no storage."""
+    """Say now, not to the first reader, that answers of reviews cannot be kept; nothing else needs storage."""
     from medi_core.storage import volatile_reason
 
     folder = services.settings.data_dir

@@ -169,26 +169,23 @@ def _center_of_each_class(rows: pd.DataFrame, config: ExperimentConfig) -> dict[
 
 def _worth(
     types, centers, num_tiles: dict[Cell, int], num_tested: dict[Cell, int], config: ExperimentConfig
-) -> tuple[int, int, int]:
-    """(classes that can be tested, patients in the smallest tested cell, training tiles); zeros if one cannot train.
+) -> tuple[int, bool, int, int]:
+    """(classes that can be tested, whether own cells are, patients in the smallest tested cell, training tiles).
 
-    Zeros, too, if an own cell cannot be tested: a reversed shortcut would look like a gain. Half of its patients are
-    tested, but of held-out ones all.
+    Zeros if one cannot train. Own cells that cannot be tested are the second choice, and said: a reversed shortcut would
+    look like a gain. Half of their patients are tested, but of held-out ones all.
     """
-    least = config.min_patients
-    own = [num_tiles.get(cell, 0) for cell in zip(types, centers, strict=True)]
+    least, own_cells = config.min_patients, list(zip(types, centers, strict=True))
+    own = [num_tiles.get(cell, 0) for cell in own_cells]
     crossed = {(name, center): num_tested.get((name, center), 0) for name in types for center in centers}
-    for cell in zip(types, centers, strict=True):
+    for cell in own_cells:
         del crossed[cell]
     enough = {cell: num for cell, num in crossed.items() if num >= least}
+    if min(own) == 0 or not enough:
+        return 0, False, 0, 0
     least_in_own = least if config.held_out_only else 2 * least
-    if (
-        min(own) == 0
-        or not enough
-        or any(num_tested.get(cell, 0) < least_in_own for cell in zip(types, centers, strict=True))
-    ):
-        return 0, 0, 0
-    return len({name for name, _ in enough}), min(enough.values()), min(own)
+    is_own_tested = all(num_tested.get(cell, 0) >= least_in_own for cell in own_cells)
+    return len({name for name, _ in enough}), is_own_tested, min(enough.values()), min(own)
 
 
 def cells_of(types: Sequence[str], centers: Sequence[str]) -> tuple[Cell, ...]:
