@@ -172,8 +172,8 @@ def _worth(
 ) -> tuple[int, bool, int, int]:
     """(classes that can be tested, whether own cells are, patients in the smallest tested cell, training tiles).
 
-    Zeros if one cannot train. Own cells that cannot be tested are the second choice, and said: a reversed shortcut would
-    look like a gain. Half of their patients are tested, but of held-out ones all.
+    Zeros if one cannot train. Own cells that cannot be tested are the second choice, and said: a reversed shortcut
+    would look like a gain. Half of their patients are tested, but of held-out ones all.
     """
     least, own_cells = config.min_patients, list(zip(types, centers, strict=True))
     own = [num_tiles.get(cell, 0) for cell in own_cells]

@@ -119,11 +119,14 @@ def build_audit_view(shared: Shared) -> None:
         "show_progress": "minimal",
         "show_progress_on": overall,
     }
-    plot.focus(on_sight, None, [predictions, is_dark, source, *settings], **quiet).then(**audit)
-    upload.upload(
-        on_upload, upload, [predictions, source, *settings], api_visibility="private", show_progress_on=source
-    ).success(**audit)
-    upload.clear(on_clear, None, [predictions, source, *settings], **quiet).success(**audit)
+    # one after the other: what comes with the app must not arrive after an upload and take its place
+    in_order = {"concurrency_id": "audit source", "concurrency_limit": 1}
+    chosen = [predictions, source, *settings]
+    plot.focus(on_sight, None, [predictions, is_dark, source, *settings], **quiet, **in_order).then(**audit)
+    upload.upload(on_upload, upload, chosen, api_visibility="private", show_progress_on=source, **in_order).success(
+        **audit
+    )
+    upload.clear(on_clear, None, chosen, **quiet, **in_order).success(**audit)
     gr.on(
         [*(control.input for control in settings), min_tiles.release, min_patients.release],
         trigger_mode="always_last",

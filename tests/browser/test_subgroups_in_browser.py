@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from medi_core.data.reference_set import read_reference
-from tests.browser.driver import RUN_MS
+from tests.browser.driver import RUN_MS, wait_for_text
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,12 +22,10 @@ def test_uploaded_predictions_are_ranked_and_a_click_on_a_cell_shows_its_confusi
     table.to_csv(tmp_path / "mine.csv", index=False)
     page.get_by_role("tab", name="Subgroup accuracy").click()
     page.locator("#audit-upload input[type=file]").set_input_files(str(tmp_path / "mine.csv"))
-    first = page.locator("#audit-ranking tbody tr").first
-    first.wait_for(timeout=RUN_MS)
-    assert "Indivumed" in first.inner_text()
     own = table[tiles["center"] == "Indivumed"]
     right = (own["true"] == own["predicted"]).mean()
-    assert f"{right:.3f}" in first.inner_text()
+    wait_for_text(page, "#audit-ranking tbody tr", f"{right:.3f}")
+    assert "Indivumed" in page.locator("#audit-ranking tbody tr").first.inner_text()
     page.wait_for_selector("#audit-plot .medi-plot[data-drawn]", timeout=RUN_MS)
     page.locator("#audit-plot").scroll_into_view_if_needed()
     point = page.evaluate("""() => {
