@@ -68,7 +68,8 @@ def sample(pipeline: MediPipeline, ids=IDS, seeds=SEEDS, **arguments) -> torch.T
     estimates = []
     sizes = {"num_inference_steps": STEPS, "height_px": SIDE, "width_px": SIDE}
     images = pipeline(ids, seeds, on_step=lambda _, clean: estimates.append(clean), **(sizes | arguments))
-    assert np.array_equal(images, to_uint8(estimates[-1]))
+    # the scheduler's last step ends on the estimate but for rounding, which may tip a value between two grey levels
+    assert np.abs(images.astype(int) - to_uint8(estimates[-1])).max() <= 1
     return estimates[-1]
 
 
