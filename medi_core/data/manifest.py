@@ -17,6 +17,8 @@ from medi_core.errors import ManifestError, StorageError
 from medi_core.metadata.schema import ATTRIBUTES
 
 SPLITS = ("train", "val", "test")
+HELD_OUT_SPLITS = ("val", "test")
+"""Whose patients the generator never saw."""
 TISSUES = ("tumor", "benign")
 SYNTHETIC_COLUMNS = ("origin", "checkpoint", "seed", "requested")
 OTHER_COLUMNS = ("patient_id", "slide", "mpp", "split", "tissue", "dataset", "licence", "source", *SYNTHETIC_COLUMNS)

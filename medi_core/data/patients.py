@@ -1,5 +1,6 @@
 """Whose tile is it: what a resampling must keep together. Knows columns of metadata and nothing else of a tile."""
 
+import numpy as np
 import pandas as pd
 
 
@@ -13,3 +14,16 @@ def patients_of(tiles: pd.DataFrame) -> pd.Series:
     for name in ("slide", "dataset"):
         whom = whom.where(whom.notna(), tiles[name])
     return whom.where(whom.notna(), "not recorded")
+
+
+def in_turns(tiles: pd.DataFrame, keys: list[str], random_state: int | np.random.Generator) -> pd.DataFrame:
+    """Tiles in random order, but no second one of a group before a first one of all.
+
+    Args:
+        tiles: any rows.
+        keys: columns that name the group, e.g. one that holds `patients_of`; none of them missing.
+        random_state: of the order, as pandas takes it.
+    """
+    shuffled = tiles.sample(frac=1, random_state=random_state)
+    turn = shuffled.groupby(keys).cumcount()
+    return shuffled.loc[turn.sort_values(kind="stable").index]

@@ -15,6 +15,7 @@ import pandas as pd
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from medi_core.data.manifest import HELD_OUT_SPLITS
 from medi_core.errors import ReferenceSetError
 from medi_core.metadata.schema import ATTRIBUTES
 from medi_core.storage import present_folder, replaced_folder, translate_write_errors
@@ -169,7 +170,7 @@ def read_pixels(path: Path) -> np.ndarray:
 
 def is_held_out(tiles: pd.DataFrame) -> pd.Series:
     """bool `(N,)`: real tiles of patients that the generator never saw."""
-    return (tiles["origin"] == "real") & tiles["split"].isin(("val", "test"))
+    return (tiles["origin"] == "real") & tiles["split"].isin(HELD_OUT_SPLITS)
 
 
 def is_train_split(tiles: pd.DataFrame) -> pd.Series:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
+from medi_core.figures.error_bars import error_bars
 from medi_core.figures.labels import ink, readable
 from medi_core.figures.page import page_layout
 from medi_core.figures.palette import COLOURS
@@ -60,15 +61,10 @@ def dot_plot(table: pd.DataFrame, series: Sequence[str], axis_title: str, dark: 
 
 def _trace(rows: pd.DataFrame, name: str, place: int, labels: list[str], num: int) -> go.Scatter:
     offset = (place - (num - 1) / 2) * 0.7 / num
-    bars = {"type": "data", "symmetric": False, "thickness": 1.5, "width": 3}
     return go.Scatter(
         x=rows["value"].tolist(),
         y=[labels.index(label) + offset for label in rows["label"]],
-        error_x={
-            **bars,
-            "array": (rows["high"] - rows["value"]).fillna(0).tolist(),
-            "arrayminus": (rows["value"] - rows["low"]).fillna(0).tolist(),
-        },
+        error_x=error_bars(rows["value"], rows["low"], rows["high"]) | {"thickness": 1.5, "width": 3},
         mode="markers",
         marker={"symbol": SYMBOLS[place % len(SYMBOLS)], "size": 9, "color": COLOURS[place]},
         name=readable(name),

@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from medi_core.errors import InvalidRequestError
+from medi_core.figures.error_bars import error_bars
 from medi_core.figures.labels import ink, interval_text, readable
 from medi_core.figures.page import page_layout
 from medi_core.figures.palette import COLOURS
@@ -61,14 +62,11 @@ def _trace(of_arm: pd.DataFrame, arm: str, place: int, num_arms: int, subgroups:
     rows = of_arm[of_arm["subgroup"].isin(subgroups)].dropna(subset="value")
     offset = 0.7 * ((place + 0.5) / num_arms - 0.5)  # so that intervals of the arms do not lie on each other
     heights = [subgroups.index(name) + offset for name in rows["subgroup"]]
-    low, high = (rows["value"] - rows["ci_low"]).fillna(0), (rows["ci_high"] - rows["value"]).fillna(0)
     colour = COLOURS[place % len(COLOURS)]
     return go.Scatter(
         **{"x": rows["value"].tolist(), "y": heights, "mode": "markers", "name": escape(arm, quote=False)},
-        error_x={
-            **{"type": "data", "symmetric": False, "array": high.tolist(), "arrayminus": low.tolist()},
-            **{"color": colour, "thickness": 1.5, "width": 3},
-        },
+        error_x=error_bars(rows["value"], rows["ci_low"], rows["ci_high"])
+        | {"color": colour, "thickness": 1.5, "width": 3},
         marker={
             **{"color": colour, "size": 9, "symbol": SYMBOLS[place % len(SYMBOLS)]},
             "line": {"width": 1, "color": ink(dark)},

@@ -9,6 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from medi_core.figures.error_bars import error_bars
 from medi_core.metadata.schema import display_name
 
 INK = "#7c8494"
@@ -46,12 +47,11 @@ def subgroup_figure(rows: Sequence[Mapping[str, Any]]) -> go.Figure:
         rows: `subgroup`, `value`, `ci_low`, `ci_high`, `n`; rows without a value are left out.
     """
     shown = [row for row in rows if row["value"] is not None][::-1]
-    low = [row["value"] - _or(row["ci_low"], row["value"]) for row in shown]
-    high = [_or(row["ci_high"], row["value"]) - row["value"] for row in shown]
+    value, low, high = ([row[name] for row in shown] for name in ("value", "ci_low", "ci_high"))
     points = go.Scatter(
-        x=[row["value"] for row in shown],
+        x=value,
         y=[f"{escape(display_name(str(row['subgroup'])))} (n = {row['n']})" for row in shown],
-        error_x={"type": "data", "symmetric": False, "array": high, "arrayminus": low, "color": INK},
+        error_x=error_bars(value, low, high) | {"color": INK},
         mode="markers",
         marker={"size": 9, "color": COLOURS["real"]},
         showlegend=False,
@@ -95,7 +95,3 @@ def _layout(title: str) -> dict[str, Any]:
         "margin": {"l": 50, "r": 20, "t": 50, "b": 50},
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 1, "xanchor": "right"},
     }
-
-
-def _or(value: float | None, other: float) -> float:
-    return other if value is None else value

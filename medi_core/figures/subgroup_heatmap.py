@@ -12,7 +12,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from medi_core.errors import InvalidRequestError
-from medi_core.figures.labels import ink, interval_text, readable, tick, title_of
+from medi_core.figures.labels import interval_text, readable, tick, title_of
+from medi_core.figures.page import page_layout
 from medi_core.figures.palette import numeric_scale
 
 TOO_SMALL_COLOUR = {True: "#4b5563", False: "#d1d5db"}
@@ -101,9 +102,7 @@ def _layout(names: list[list[str]], titles: tuple[str, str], measure: str, dark:
         }
         for of_axis, title in zip(names, titles, strict=True)
     ]
-    return {
-        **{"template": "none", "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)"},
-        "font": {"color": ink(dark), "size": 12},
+    return page_layout(dark) | {
         "margin": {"l": 8, "r": 8, "t": 30, "b": 8},
         "yaxis": axes[0] | {"autorange": "reversed"},
         "xaxis": axes[1] | {"tickangle": -45},

@@ -5,7 +5,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from medi_core.errors import InvalidRequestError
+from medi_core.figures.error_bars import error_bars
 from medi_core.figures.labels import ink, interval_text, readable, tick
+from medi_core.figures.page import page_layout
 from medi_core.figures.palette import COLOURS, POOLED_COLOUR
 
 MAX_ROWS = 30
@@ -51,19 +53,16 @@ def _dots(rows: pd.DataFrame, keys: list[str], colour: str, name: str) -> go.Sca
         f"{row['n_patients']:,} patients<br>interval: {row['interval']}"
         for _, row in rows.iterrows()
     ]
-    above, below = rows["ci_high"] - rows["value"], rows["value"] - rows["ci_low"]
     return go.Scatter(
         **{"x": rows["value"], "y": rows.index, "mode": "markers", "marker": {"color": colour, "size": 9}},
-        error_x={"type": "data", "symmetric": False, "array": above.fillna(0), "arrayminus": below.fillna(0)},
+        error_x=error_bars(rows["value"], rows["ci_low"], rows["ci_high"]),
         **{"customdata": rows[keys].to_numpy().tolist(), "hovertext": texts, "hoverinfo": "text", "name": name},
     )
 
 
 def _layout(shown: pd.DataFrame, measure: str, dark: bool) -> dict[str, object]:
     labels = [f"{tick(row['subgroup'])} ({row['n']:,} / {row['n_patients']:,})" for _, row in shown.iterrows()]
-    return {
-        **{"template": "none", "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)"},
-        "font": {"color": ink(dark), "size": 12},
+    return page_layout(dark) | {
         "margin": {"l": 8, "r": 8, "t": 30, "b": 40},
         "xaxis": {"title": {"text": measure}, "range": [-0.02, 1.02], "fixedrange": True, "zeroline": False},
         "yaxis": {

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from medi_core.metrics.intervals import NO_INTERVAL, wilson_interval
+from medi_core.metrics.intervals import NO_INTERVAL, percentile_interval, wilson_interval
 
 RESAMPLES = 1000
 
@@ -44,8 +44,7 @@ def crossed_bootstrap(
     Source: Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2). It is conservative: never
     narrower, in expectation, than the variance of crossed random effects.
     """
-    columns = _with_ones(values)
-    reader_codes, case_codes = pd.factorize(np.asarray(readers, object))[0], pd.factorize(np.asarray(cases, object))[0]
+    columns, reader_codes, case_codes = _with_ones(values), _codes(readers), _codes(cases)
     if len(columns) == 0 or case_codes.max() < 1:
         return NO_INTERVAL
     rng = np.random.default_rng(seed)
@@ -73,8 +72,7 @@ def crossed_mean_of_readers(
     Returns:
         Value, lower and upper end; NaN as in `crossed_bootstrap`.
     """
-    columns = _with_ones(values)
-    reader_codes, case_codes = pd.factorize(np.asarray(readers, object))[0], pd.factorize(np.asarray(cases, object))[0]
+    columns, reader_codes, case_codes = _with_ones(values), _codes(readers), _codes(cases)
     if len(columns) == 0:
         return np.nan, *NO_INTERVAL
     owns = [reader_codes == reader for reader in range(reader_codes.max() + 1)]
@@ -123,6 +121,11 @@ def _with_ones(values: np.ndarray) -> np.ndarray:
     return np.column_stack([columns, np.ones(len(columns))])
 
 
+def _codes(names: Sequence[object]) -> np.ndarray:
+    """A number from 0 a name, `(N,)`."""
+    return pd.factorize(np.asarray(names, object))[0]
+
+
 def _weighted_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Over the last axis; NaN counts for nothing."""
     weights = np.where(np.isnan(values), 0, weights)
@@ -131,10 +134,8 @@ def _weighted_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _percentiles(results: np.ndarray, level: float) -> tuple[float, float]:
-    if np.isnan(results).all():
-        return NO_INTERVAL
-    low, high = np.nanquantile(results, [(1 - level) / 2, (1 + level) / 2])
-    return NO_INTERVAL if low == high else (float(low), float(high))
+    low, high = percentile_interval(results, level)
+    return NO_INTERVAL if low == high else (low, high)
 
 
 def _draws(codes: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:

@@ -91,7 +91,7 @@ class AttachedTiles:
         Args:
             tile: row of a reference set.
         """
-        (place,) = _places([tile["image"]], tile.to_frame().T)
+        place = _place(tile["image"], tile["x"], tile["y"])
         for row in (self._manifest.iloc[i] for i in self._rows.get(place, ())):
             try:
                 pixels = read_grid_tile(row, read_image(row["path"]))
@@ -116,5 +116,8 @@ class AttachedTiles:
 
 
 def _places(names: Iterable[str], rows: pd.DataFrame) -> Iterator[Place]:
-    for name, x, y in zip(names, rows["x"], rows["y"], strict=True):
-        yield name, None if pd.isna(x) else float(x), None if pd.isna(y) else float(y)
+    return map(_place, names, rows["x"], rows["y"])
+
+
+def _place(name: str, x: float | None, y: float | None) -> Place:
+    return name, None if pd.isna(x) else float(x), None if pd.isna(y) else float(y)

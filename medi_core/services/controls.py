@@ -12,7 +12,7 @@ import pandas as pd
 
 from medi_core.data.feature_cache import tile_digest
 from medi_core.data.grid_tiles import iterate_grid_tiles
-from medi_core.data.patients import patients_of
+from medi_core.data.patients import in_turns, patients_of
 from medi_core.data.reference_set import COLUMNS, ReferenceSet, is_train_split
 from medi_core.errors import TooLittleTissueError
 from medi_core.services.encoding import EncodingService
@@ -53,10 +53,8 @@ def make_controls(
         `stain-shuffled` or `stain-jittered`, and in `of` the id of the real tile.
     """
     tiles, profiles = _with_two_stains(manifest.loc[_spread(real, seed)], on_progress)
-    every = sorted(tiles)
-    trained_on = [
-        row for row in every if is_train_split(real.loc[[row]]).all()
-    ]  # what held-out tiles are compared with
+    every, is_train = sorted(tiles), is_train_split(real)
+    trained_on = [row for row in every if is_train[row]]  # what held-out tiles are compared with
     order = np.random.default_rng(seed).permutation(trained_on)
     donor = dict(zip(order, np.roll(order, 1), strict=True))
     jitter = np.random.default_rng(seed)
@@ -73,9 +71,7 @@ def make_controls(
 def _spread(real: pd.DataFrame, seed: int) -> pd.Index:
     """Rows of at most `MAX_TILES_A_CELL` tiles a cell and split: no second tile of a patient before a first of all."""
     known = real.dropna(subset=["cancer_type", "center"]).assign(like=patients_of(real))
-    shuffled = known.sample(frac=1, random_state=seed)
-    turn = shuffled.groupby(["cancer_type", "center", "like"]).cumcount()
-    ordered = shuffled.loc[turn.sort_values(kind="stable").index]
+    ordered = in_turns(known, ["cancer_type", "center", "like"], seed)
     return ordered.groupby(["cancer_type", "center", ordered["split"].fillna("train")]).head(MAX_TILES_A_CELL).index
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from medi_core.data.grid_tiles import iterate_grid_tiles
 from medi_core.data.manifest import read_manifest
-from medi_core.data.patients import patients_of
+from medi_core.data.patients import in_turns, patients_of
 from medi_core.data.reference_set import is_held_out, is_train_split
 from medi_core.data.tile_dataset import read_image
 from medi_core.errors import InvalidRequestError, ManifestError, ReferenceSetError
@@ -134,9 +134,8 @@ def copy_report(tiles: pd.DataFrame, percentile: float = 1.0) -> CopyReport:
 
 def baseline_rows(real: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """At most `MAX_BASELINE` held-out rows: no second tile of a patient before a first of all, seeded."""
-    held_out = real[is_held_out(real)].sample(frac=1, random_state=seed)
-    turn = held_out.groupby(patients_of(held_out)).cumcount()
-    return held_out.loc[turn.sort_values(kind="stable").index[:MAX_BASELINE]]
+    held_out = real[is_held_out(real)]
+    return held_out.loc[in_turns(held_out.assign(like=patients_of(held_out)), ["like"], seed).index[:MAX_BASELINE]]
 
 
 def tiles_of(manifest: pd.DataFrame) -> list[np.ndarray]:

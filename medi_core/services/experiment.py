@@ -11,6 +11,7 @@ from itertools import compress
 import numpy as np
 import pandas as pd
 
+from medi_core.data.manifest import HELD_OUT_SPLITS
 from medi_core.data.reference_set import ReferenceSet
 from medi_core.metrics.arm_accuracy import FIRST_CENTER, ArmAccuracy, arm_accuracy, count_hits
 from medi_core.services.arm_predictions import (
@@ -45,7 +46,6 @@ from medi_core.services.experiment_result import (
     WORST,
     ExperimentResult,
 )
-from medi_core.services.experiment_shifts import HELD_OUT_SPLITS
 from medi_core.services.reference import ReferenceService
 from medi_core.services.training_arms import NOTHING_STORED, FoldArms, arms_of_fold, stock_of
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from medi_core.data.manifest import HELD_OUT_SPLITS
 from medi_core.errors import InvalidRequestError, TooFewTilesError
 from medi_core.services.experiment_config import CORRELATION, LEAVE_ONE_OUT, LOW_DATA, SHORTCUT, ExperimentConfig
 from medi_core.services.experiment_shifts import (
     CELL,
-    HELD_OUT_SPLITS,
     Cell,
     cells_of,
     correlated_part,

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from medi_core.data.manifest import HELD_OUT_SPLITS
 from medi_core.errors import InvalidRequestError, TooFewTilesError
 from medi_core.services.experiment_config import (
     CHOSEN_CENTERS,
@@ -23,7 +24,6 @@ from medi_core.services.experiment_config import (
 Cell = tuple[str, str]
 """(cancer type, center)."""
 CELL = ["cancer_type", "center"]
-HELD_OUT_SPLITS = ("val", "test")
 MAX_CANDIDATES = 12
 """Best supported centers among which `one center a class` looks for its centers."""
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from medi_core.data.patients import patients_of
+from medi_core.data.patients import in_turns, patients_of
 from medi_core.data.reference_set import REBUILD, ReferenceSet, is_held_out, is_train_split
 from medi_core.errors import InvalidRequestError, ReferenceSetError
 from medi_core.metadata.schema import MetadataRecord
@@ -20,7 +20,7 @@ from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.metrics.frechet import frechet_distance
 from medi_core.metrics.kernel import kernel_distance_of_subsets
 from medi_core.metrics.prdc import precision_recall_density_coverage
-from medi_core.services.asked_versus_got import ASKED_IN, STAINS, Trust, measured_requests, trust_in
+from medi_core.services.asked_versus_got import STAINS, Trust, measured_requests, trust_in
 from medi_core.services.controls import BLURRED, STAIN_SHUFFLED
 from medi_core.services.reference import ReferenceService
 from medi_core.services.synthetic_bank import CLASS_ONLY, TRAINED, UNSEEN
@@ -100,7 +100,7 @@ class FidelityService:
     def trust_of(self, record: MetadataRecord) -> Trust | None:
         """`trust_in` a record, by the support its pair has in the checkpoint's training."""
         pair = MetadataRecord(cancer_type=record.cancer_type, center=record.center)
-        tables = {name: self.asked_versus_got(name) for name in ASKED_IN}
+        tables = {name: self.asked_versus_got(name) for name in CELL}
         return trust_in(tables, pair, self._vocabulary.support_of(pair).status)
 
     def _kept(self, key: tuple, compute: Callable[[ReferenceSet], pd.DataFrame]) -> pd.DataFrame:
@@ -237,9 +237,7 @@ def _at_most(counts: np.ndarray, limit: int) -> np.ndarray:
 
 def _draw(side: pd.DataFrame, wanted: pd.Series, is_open: bool, seed: int) -> np.ndarray:
     """Rows of a side, as many of each cell as wanted (if open, of each cancer type), spread over many patients."""
-    shuffled = side.sample(frac=1, random_state=np.random.default_rng(seed))
-    turn = shuffled.groupby("like").cumcount()  # no second tile of a patient before a first one of all
-    ordered = shuffled.loc[turn.sort_values(kind="stable").index]
+    ordered = in_turns(side, ["like"], np.random.default_rng(seed))
     quota = wanted.groupby(level="cancer_type").sum() if is_open else wanted
     places = ordered.groupby("cancer_type" if is_open else CELL).indices
     rows = [ordered.index[places[name]][:num] for name, num in quota.items()]

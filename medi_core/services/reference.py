@@ -11,7 +11,7 @@ import pandas as pd
 
 from medi_core.data.feature_cache import tile_digest
 from medi_core.data.grid_tiles import iterate_grid_tiles
-from medi_core.data.manifest import read_manifest
+from medi_core.data.manifest import HELD_OUT_SPLITS, read_manifest
 from medi_core.data.reference_set import (
     COLUMNS,
     ReferenceSet,
@@ -91,7 +91,7 @@ class ReferenceService:
                 f"{num_synthetic} rows of {manifest_path.name} have origin 'synthetic': a reference set is made from "
                 "real tiles; leave these rows out"
             )
-        held_out = manifest[manifest["split"].isin(("val", "test"))].dropna(subset=["cancer_type", "center"])
+        held_out = manifest[manifest["split"].isin(HELD_OUT_SPLITS)].dropna(subset=["cancer_type", "center"])
         pairs = list(held_out[["cancer_type", "center"]].drop_duplicates().itertuples(index=False, name=None))
         entries = plan_bank(self._generation.vocabulary, pairs, bank)
         real = self._encode_real(manifest, on_progress)

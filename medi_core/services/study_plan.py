@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import pandas as pd
 
+from medi_core.data.patients import in_turns
 from medi_core.errors import InvalidRequestError, TooFewTilesError
 from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.review.blinding import PAIRS, PRACTICE, REPEATS, TILES
@@ -121,10 +122,8 @@ class _RealPool:
 
 def _by_patient(rows: pd.DataFrame, patients: pd.Series, rng: random.Random) -> list[int]:
     """Held-out tiles first; within that, one of each patient before a second of any."""
-    order = rows.sample(frac=1, random_state=rng.randrange(2**32))
-    patient = patients[order.index]
-    keys = pd.DataFrame({"trained": order["split"].eq("train"), "nth": patient.groupby(patient).cumcount()})
-    return list(keys.sort_values(["trained", "nth"], kind="stable").index)
+    ordered = in_turns(rows.assign(like=patients), ["like"], rng.randrange(2**32))
+    return list(ordered["split"].eq("train").sort_values(kind="stable").index)
 
 
 def _cells(design: StudyDesign, vocabulary: Vocabulary, pool: _RealPool | None) -> list[Cell]:

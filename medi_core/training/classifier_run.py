@@ -12,7 +12,7 @@ from accelerate import Accelerator
 
 from medi_core.classifier_checkpoint import load_classifier, save_classifier
 from medi_core.data.balanced_tiles import BalancedTileDataset, balanced_probabilities, read_tiles
-from medi_core.data.manifest import read_manifest
+from medi_core.data.manifest import HELD_OUT_SPLITS, read_manifest
 from medi_core.data.patients import patients_of
 from medi_core.errors import ManifestError
 from medi_core.models.tile_classifier import TileClassifier, build_pretrained
@@ -24,8 +24,6 @@ from medi_core.training.linear_start import fit_head, pretrained_features
 from medi_core.training.run import any_process, stop_on_sigterm, summarize_data
 from medi_core.training.train_classifier import ClassifierTraining, ClassifierTrainingConfig
 from medi_core.training.train_diffusion import TrainStep
-
-HELD_OUT = ("val", "test")
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ def measure_checkpoint(folder: Path, manifest: pd.DataFrame, record: Mapping[str
     """
     checkpoint = load_classifier(folder)
     classifier, measured = checkpoint.classifier, {}
-    for split in HELD_OUT:
+    for split in HELD_OUT_SPLITS:
         if not _known_rows(manifest, split).empty:
             part = load_split(manifest, split)
             measured[split] = measure_classifier(classifier, part.rows, classifier.logits(part.tiles))
@@ -215,5 +213,5 @@ def _save_calibrated(training: ClassifierTraining, temperature: float, out: Path
 def _facts(manifest: pd.DataFrame, command: str) -> dict[str, Any]:
     """What the record says besides the settings: the command, the data and whom it must not be blamed for."""
     split = manifest["split"].fillna("train")
-    held_out = {name: sorted(patients_of(manifest[split == name]).astype(str).unique()) for name in HELD_OUT}
+    held_out = {name: sorted(patients_of(manifest[split == name]).astype(str).unique()) for name in HELD_OUT_SPLITS}
     return {"command": command, "data": summarize_data(_rows_of(manifest, "train")), "held_out_patients": held_out}

@@ -16,7 +16,7 @@ from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.services.audit import Audit, AuditConfig, available_measures, held_out
 from medi_core.services.subgroup_columns import TRUE, recorded_columns
 from medi_core.ui.audit_tables import MEASURES, cell_html, measure_title, minimum_text, overall_html, ranking_html
-from medi_core.ui.handlers import reported, write_download
+from medi_core.ui.handlers import alert_html, reported, write_download
 from medi_core.ui.plot_view import build_plot
 from medi_core.ui.shared import Shared
 
@@ -74,7 +74,7 @@ def build_audit_view(shared: Shared) -> None:
         try:
             found = service.shipped()
         except MediError as error:  # there is nothing to audit, and the view says why
-            return None, event.dark, _alert(str(error)), *[gr.skip()] * 4
+            return None, event.dark, alert_html(error), *[gr.skip()] * 4
         text = NOTHING if found is None else _described(found)
         return found, event.dark, text, *(_choices(found) if found else [gr.skip()] * 4)
 
@@ -189,7 +189,3 @@ def _record(vocabulary: Vocabulary, values: dict[str, str]) -> dict[str, str]:
     except UnknownValueError:
         return {}
     return asked
-
-
-def _alert(message: str) -> str:
-    return f'<p role="alert">{escape(message)}</p>'

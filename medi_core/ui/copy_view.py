@@ -1,7 +1,5 @@
 """Fidelity, third view: does a synthetic tile repeat a training region? The most similar pairs, side by side."""
 
-from html import escape
-
 import gradio as gr
 import pandas as pd
 from PIL import Image
@@ -11,7 +9,7 @@ from medi_core.errors import MediError
 from medi_core.figures.labels import interval_text
 from medi_core.figures.similarity_histogram import similarity_histogram
 from medi_core.services.copy_audit import CopyReport
-from medi_core.ui.handlers import reported, write_download
+from medi_core.ui.handlers import alert_html, reported, write_download
 from medi_core.ui.plot_view import build_plot
 from medi_core.ui.shared import GPU_QUEUE, SessionTiles, Shared
 from medi_core.ui.tables import table_html
@@ -59,7 +57,7 @@ def build_copy_view(shared: Shared) -> None:
         try:
             report = service.report()
         except MediError as error:  # there is nothing to draw: its place says why
-            return gr.skip(), f'<p role="alert">{escape(str(error))}</p>', gr.skip(), gr.skip(), gr.skip()
+            return gr.skip(), alert_html(error), gr.skip(), gr.skip(), gr.skip()
         similarity = report.pairs["window_similarity"].to_numpy(float)
         figure = similarity_histogram(similarity, report.baseline, 1 - report.threshold, event.dark)
         file = write_download("medi-copy-audit.csv", csv_of(report))

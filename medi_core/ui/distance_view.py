@@ -8,7 +8,7 @@ import pandas as pd
 from medi_core.errors import ReferenceSetError
 from medi_core.figures.dot_plot import dot_plot
 from medi_core.services.fidelity import ASKED, BLUR, FLOOR, OPEN, SHUFFLE, FidelityService
-from medi_core.ui.handlers import reported, write_download
+from medi_core.ui.handlers import alert_html, reported, write_download
 from medi_core.ui.plot_view import build_plot
 from medi_core.ui.shared import Shared
 from medi_core.ui.tables import table_html
@@ -59,7 +59,7 @@ def build_distance_view(shared: Shared) -> None:
         try:
             return event.dark, *shown(by, measure, event.dark)
         except ReferenceSetError as error:  # there is nothing to draw: its place says why
-            return None, gr.skip(), f'<p role="alert">{escape(str(error))}</p>', gr.skip(), gr.skip()
+            return None, gr.skip(), alert_html(error), gr.skip(), gr.skip()
 
     @reported
     def on_choice(by: str, measure: str, dark: bool | None):

@@ -15,7 +15,7 @@ from medi_core.metadata.schema import ATTRIBUTE
 from medi_core.metadata.vocabulary import count
 from medi_core.projection import ProjectionConfig
 from medi_core.services.streaming import stream
-from medi_core.ui.handlers import gallery_image, progress_html, reported, session_folder, write_download
+from medi_core.ui.handlers import alert_html, gallery_image, progress_html, reported, session_folder, write_download
 from medi_core.ui.plot_view import build_plot
 from medi_core.ui.point_view import counts_html, facts_html, neighbours_html, point_verdict_html
 from medi_core.ui.runs import wire_run
@@ -87,7 +87,7 @@ def build_embedding_tab(shared: Shared) -> None:
         try:
             return figure_of(by, event.dark, coordinates, tile_ids), event.dark, escape(service.describe())
         except ReferenceSetError as error:  # there is nothing to draw: the place of the map says why
-            return gr.skip(), None, f'<p role="alert">{escape(str(error))}</p>'
+            return gr.skip(), None, alert_html(error)
 
     @reported
     def on_colour(by: str, dark: bool, coordinates, tile_ids: list[str]):

@@ -28,7 +28,7 @@ from medi_core.services.experiment_config import (
 )
 from medi_core.services.experiment_result import ExperimentResult
 from medi_core.services.streaming import stream
-from medi_core.ui.handlers import progress_html, reported, write_download
+from medi_core.ui.handlers import alert_html, progress_html, reported, write_download
 from medi_core.ui.plot_view import build_plot
 from medi_core.ui.runs import wire_run
 from medi_core.ui.shared import Shared
@@ -103,7 +103,7 @@ def build_experiment_view(shared: Shared) -> None:
         try:
             names, chosen = _types_and_default(service.cells())
         except ReferenceSetError as error:  # nothing to run on: the place of the result says why
-            return gr.skip(), gr.skip(), gr.skip(), event.dark, f'<p role="alert">{escape(str(error))}</p>'
+            return gr.skip(), gr.skip(), gr.skip(), event.dark, alert_html(error)
         return gr.update(choices=names, value=chosen), *_center_choices(service, chosen), event.dark, ""
 
     @reported

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from html import escape
 from pathlib import Path
 from typing import TypeVar
 
@@ -138,6 +139,11 @@ def write_download(name: str, content: bytes) -> str:
         path = Path(tempfile.mkdtemp(dir=root)) / name
         path.write_bytes(content)
     return str(path)
+
+
+def alert_html(message: object) -> str:
+    """In the place of what cannot be shown: why, read out at once by a screen reader."""
+    return f'<p role="alert">{escape(str(message))}</p>'
 
 
 def session_folder() -> Path:

@@ -1,7 +1,5 @@
 """Fidelity, second view: how often a probe sees in synthetic tiles what was asked for, beside real tiles."""
 
-from html import escape
-
 import gradio as gr
 import pandas as pd
 
@@ -10,7 +8,7 @@ from medi_core.figures.dot_plot import dot_plot
 from medi_core.figures.labels import interval_text
 from medi_core.metadata.schema import ATTRIBUTE, display_name
 from medi_core.services.asked_versus_got import AGREEMENT, ASKED_IN
-from medi_core.ui.handlers import reported, write_download
+from medi_core.ui.handlers import alert_html, reported, write_download
 from medi_core.ui.plot_view import build_plot
 from medi_core.ui.shared import Shared
 from medi_core.ui.tables import table_html
@@ -51,7 +49,7 @@ def build_request_view(shared: Shared) -> None:
         try:
             return event.dark, *shown(attribute, event.dark)
         except ReferenceSetError as error:  # there is nothing to draw: its place says why
-            return None, gr.skip(), f'<p role="alert">{escape(str(error))}</p>', gr.skip(), gr.skip()
+            return None, gr.skip(), alert_html(error), gr.skip(), gr.skip()
 
     @reported
     def on_choice(attribute: str, dark: bool | None):
