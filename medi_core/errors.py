@@ -46,3 +46,7 @@ class ReferenceSetError(MediError):
 
 class PredictionsError(MediError):
     """A table of predictions that cannot be used; the message lists the rows."""
+
+
+class PlanError(MediError):
+    """An augmentation plan that cannot be read, or does not fit the checkpoint or the folder it is to be run with."""

@@ -15,7 +15,19 @@ FILES = sorted([*(ROOT / "medi_core").rglob("*.py"), *ROOT.glob("*.py")])
 MAX_LINES = 350
 VAGUE_NAMES = {"utils.py", "helpers.py", "common.py"}
 
-LEAVES = {"errors", "metadata", "stain", "data", "models", "pipelines", "training", "metrics", "projection", "review"}
+LEAVES = {
+    "errors",
+    "metadata",
+    "stain",
+    "data",
+    "models",
+    "pipelines",
+    "training",
+    "metrics",
+    "planning",
+    "projection",
+    "review",
+}
 BELOW_UI = LEAVES | {"checkpoints", "classifier_checkpoint", "device", "services", "settings", "storage"}
 MAY_IMPORT: dict[str, set[str]] = {
     # start-up
@@ -26,8 +38,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bootstrap": BELOW_UI,
     # widgets, and what they call
     "ui": {
-        *("bootstrap", "checkpoints", "data", "errors", "figures", "metadata", "projection", "review", "services"),
-        "storage",
+        *("bootstrap", "checkpoints", "data", "errors", "figures", "metadata", "planning", "projection", "review"),
+        *("services", "storage"),
     },
     "services": LEAVES | {"checkpoints", "classifier_checkpoint", "device", "storage"},
     # areas
@@ -41,6 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipelines": {"errors", "models"},
     "models": {"errors", "metadata"},
     "data": {"errors", "metadata", "stain", "storage"},
+    "planning": {"errors", "metadata", "storage"},
     "review": {"errors"},
     # leaves: each can be read alone
     "metadata": {"errors"},
