@@ -100,6 +100,12 @@ def load_classifier(folder: Path, device: torch.device | str = "cpu") -> Classif
     return ClassifierCheckpoint(folder.name, digest, classifier, training, measured)
 
 
+def read_classifier_card(folder: Path) -> str:
+    """The model card, Markdown; empty where there is none. Loads no weights."""
+    path = present_folder(folder) / CARD
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
 def _stored(classifier: TileClassifier) -> dict[str, torch.Tensor]:
     stored = {}
     for name, tensor in _own_weights(classifier).items():

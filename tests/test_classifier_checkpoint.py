@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from medi_core.checkpoints import list_checkpoints
-from medi_core.classifier_checkpoint import load_classifier, save_classifier
+from medi_core.classifier_checkpoint import load_classifier, read_classifier_card, save_classifier
 from medi_core.errors import CheckpointError
-from tests.toy_classifier import CLASSES, MEASURED, build_toy_classifier, save_toy_classifier
+from tests.toy_classifier import CARD, CLASSES, MEASURED, build_toy_classifier, save_toy_classifier
 from tests.toys import synthetic_tissue
 
 
@@ -45,6 +45,12 @@ def test_a_backbone_that_is_as_it_came_is_not_saved_again(tmp_path):
     loaded = load_classifier(tmp_path / "head").classifier
     np.testing.assert_array_equal(loaded.features(tiles), classifier.features(tiles))
     np.testing.assert_allclose(loaded.logits(tiles), classifier.logits(tiles), atol=0.05)  # the head is float16
+
+
+def test_its_card_is_read_without_its_weights(folder, tmp_path):
+    (folder / "model.safetensors").unlink()
+    assert read_classifier_card(folder) == CARD
+    assert read_classifier_card(tmp_path / "nowhere") == ""
 
 
 def test_it_is_no_diffusion_checkpoint(folder):

@@ -14,6 +14,8 @@ RECALL = {"value": 0.8, "ci_low": 0.6, "ci_high": 0.9, "n": 40, "n_patients": 7,
 NO_RECALL = {"value": None, "ci_low": None, "ci_high": None, "n": 0, "n_patients": 0, "interval": "none: no tile"}
 MEASURED = {"test": {"recall": {CLASSES[0]: RECALL, CLASSES[1]: NO_RECALL, CLASSES[2]: RECALL}}}
 
+CARD = "---\nlicence: none\n---\n\n# A toy that has seen nothing\n"
+
 
 def build_toy_classifier(classes: tuple[str, ...] = CLASSES) -> TileClassifier:
     """The ImageNet backbone under a random head: verdicts differ from tile to tile, and mean nothing."""
@@ -28,6 +30,6 @@ def build_toy_classifier(classes: tuple[str, ...] = CLASSES) -> TileClassifier:
 
 
 def save_toy_classifier(folder: Path) -> Path:
-    """As a checkpoint with measures."""
-    save_classifier(build_toy_classifier(), folder, {"seed": 0}, MEASURED)
+    """As a checkpoint with measures and a card."""
+    save_classifier(build_toy_classifier(), folder, {"seed": 0}, MEASURED, CARD)
     return folder

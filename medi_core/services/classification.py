@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from medi_core.classifier_checkpoint import ClassifierCheckpoint, load_classifier
+from medi_core.classifier_checkpoint import ClassifierCheckpoint, load_classifier, read_classifier_card
 from medi_core.data.feature_cache import tile_digest
 from medi_core.errors import InvalidRequestError
 from medi_core.models.tile_classifier import BATCH, tumor_probability
@@ -64,6 +64,11 @@ class ClassificationService:
     def model_id(self) -> str:
         """`name@digest`. Raises as `verdicts`."""
         return self._loaded().id
+
+    @property
+    def model_card(self) -> str:
+        """Markdown; empty where the classifier has none. Loads no weights."""
+        return read_classifier_card(self.folder)
 
     @property
     def classes(self) -> tuple[str, ...]:

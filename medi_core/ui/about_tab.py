@@ -25,11 +25,13 @@ checkpoint, seed and metadata, so that it can be made again.
 
 def build_about_tab(shared: Shared) -> None:
     """Text only."""
-    checkpoint = shared.services.checkpoint
+    checkpoint, classification = shared.services.checkpoint, shared.services.classification
     gr.Markdown(WHAT)
     gr.Markdown(_running(checkpoint))
-    with gr.Accordion("Model card, data and licences", open=True):
+    with gr.Accordion("Model card of the generator, data and licences", open=True):
         gr.Markdown(_without_front_matter(checkpoint.model_card) or "This checkpoint has no model card.")
+    with gr.Accordion("Model card of the classifier", open=False):
+        gr.Markdown(_without_front_matter(classification.model_card) or "There is no classifier with a model card.")
 
 
 def _running(checkpoint: Checkpoint) -> str:
