@@ -4,8 +4,8 @@ Every arm is a linear probe on the same frozen features; arms differ in their tr
 the same test tiles, seeds and resamples of patients. No test patient is in any training set.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import compress
 
 import numpy as np
@@ -13,45 +13,20 @@ import pandas as pd
 
 from medi_core.data.manifest import HELD_OUT_SPLITS
 from medi_core.data.reference_set import ReferenceSet
-from medi_core.metrics.arm_accuracy import FIRST_CENTER, ArmAccuracy, arm_accuracy, count_hits
-from medi_core.services.arm_predictions import (
-    labels_of_neighbours,
-    pool_of,
-    regression_logits,
-    tested_places,
-    training_counts,
-)
-from medi_core.services.experiment_config import (
-    ADDING,
-    LEAVE_ONE_OUT,
-    LOGISTIC,
-    MEDI,
-    REAL,
-    SYNTHETIC,
-    ExperimentConfig,
-)
-from medi_core.services.experiment_design import (
-    Design,
-    Fold,
-    draw_design,
-    eligible_rows,
-    patient_strata,
-)
-from medi_core.services.experiment_result import (
-    ACCURACY_COLUMNS,
-    DIFFERENCE_COLUMNS,
-    GAP,
-    OVERALL,
-    TRAINING_COLUMNS,
-    WORST,
-    ExperimentResult,
+from medi_core.services.arm_predictions import FoldTask, hits_of_folds, pool_of
+from medi_core.services.experiment_config import LEAVE_ONE_OUT, ExperimentConfig
+from medi_core.services.experiment_design import Design, Fold, draw_design, eligible_rows
+from medi_core.services.experiment_result import TRAINING_COLUMNS, ExperimentResult
+from medi_core.services.experiment_tables import (
+    NUM_BOOTSTRAPS,
+    Tested,
+    accuracy_table,
+    compared_centers,
+    difference_table,
+    measure_arms,
 )
 from medi_core.services.reference import ReferenceService
 from medi_core.services.training_arms import NOTHING_STORED, FoldArms, arms_of_fold, stock_of
-
-NUM_BOOTSTRAPS = 1000
-MIN_COMPARED_TILES = 10
-"""A center with fewer tested tiles in a seed, or with a class that is not tested there, cannot be the worst one."""
 
 OnProgress = Callable[[int, int], None]
 
@@ -118,16 +93,17 @@ def run_design(
     absent += _folds_left_out(design.folds, of_folds, config)
     of_folds = list(compress(of_folds, is_full))
     design = replace(design, folds=tuple(compress(design.folds, is_full)))
-    tested = _predict(reference, rows, design, of_folds, config, arms, on_progress)
-    accuracy = _accuracy(tested, config)
+    tested = _tested(reference, rows, design, of_folds, config, arms, on_progress)
+    accuracy = measure_arms(tested, config)
     return ExperimentResult(
         config,
-        _accuracy_table(accuracy, tested, arms),
-        _difference_table(accuracy, tested, arms),
+        accuracy_table(accuracy, tested, arms),
+        difference_table(accuracy, tested, arms),
         _training_table(of_folds, design.folds, arms, config),
         _cells_to_fill(of_folds),
         (*absent, *design.left_out),
         _facts(reference, tested, design),
+        tested.frame.assign(**dict(zip(arms, tested.is_hit.T, strict=True))),
     )
 
 
@@ -168,32 +144,7 @@ def _folds_left_out(folds: tuple[Fold, ...], of_folds: list[FoldArms], config: E
     return tuple(said)
 
 
-@dataclass(frozen=True)
-class Tested:
-    """One row a (seed, tested tile)."""
-
-    frame: pd.DataFrame
-    """seed, row, patient_id, center, cancer_type."""
-    is_hit: np.ndarray
-    """bool `(N, A)`."""
-    centers: tuple[str, ...]
-    """All that are tested, sorted."""
-    is_compared: np.ndarray
-    """bool `(S, C)`: centers with enough tiles of every class, by seed."""
-
-    @property
-    def distinct(self) -> pd.DataFrame:
-        """A row a tested tile."""
-        return self.frame.drop_duplicates("tile")
-
-    @property
-    def of_compared(self) -> pd.DataFrame:
-        """A row a tested tile of a compared center, of the seeds in which it is one."""
-        places = pd.Categorical(self.frame["center"], self.centers).codes
-        return self.frame[self.is_compared[self.frame["seed"], places]].drop_duplicates("tile")
-
-
-def _predict(
+def _tested(
     reference: ReferenceSet,
     rows: pd.DataFrame,
     design: Design,
@@ -203,83 +154,10 @@ def _predict(
     on_progress: OnProgress,
 ) -> Tested:
     pool = pool_of(reference, rows, of_folds, config)
-    frames, hits = [], []
-    for done, (fold, of_fold) in enumerate(zip(design.folds, of_folds, strict=True)):
-        on_progress(done, len(of_folds))
-        test, counts = tested_places(pool, rows, fold), training_counts(pool, of_fold, arms)
-        assert not counts[:, test].any(), "a test tile is trained on"
-        if config.probe == LOGISTIC:
-            predicted = regression_logits(pool, counts, test, len(fold.train)).argmax(axis=2)
-        else:
-            predicted = labels_of_neighbours(pool, counts, test)
-        hits.append((predicted == pool.labels[test]).T)
-        frames.append(rows.iloc[fold.test].assign(seed=fold.seed))
-    on_progress(len(of_folds), len(of_folds))
-    frame = pd.concat(frames, ignore_index=True)
-    return Tested(frame, np.concatenate(hits), *_compared_centers(frame, config))
-
-
-def _compared_centers(frame: pd.DataFrame, config: ExperimentConfig) -> tuple[tuple[str, ...], np.ndarray]:
-    """Tested centers, and by seed whether each has enough tiles and every class: else it has recall, or too little."""
-    centers = tuple(sorted(frame["center"].unique()))
-    tiles = np.zeros((config.num_seeds, len(centers), len(config.cancer_types)))
-    labels = pd.Categorical(frame["cancer_type"], config.cancer_types).codes
-    np.add.at(tiles, (frame["seed"].to_numpy(dtype=int), pd.Categorical(frame["center"], centers).codes, labels), 1)
-    return centers, (tiles.sum(axis=2) >= MIN_COMPARED_TILES) & (tiles > 0).all(axis=2)
-
-
-def _accuracy(tested: Tested, config: ExperimentConfig) -> ArmAccuracy:
-    frame = tested.frame
-    patients, names = pd.factorize(frame["patient_id"])
-    centers = pd.Categorical(frame["center"], tested.centers).codes
-    labels = pd.Categorical(frame["cancer_type"], config.cancer_types).codes
-    shape = (config.num_seeds, len(names), len(tested.centers), len(config.cancer_types))
-    counts = count_hits(frame["seed"].to_numpy(), patients, centers, labels, tested.is_hit, shape)
-    strata = patient_strata(frame.drop_duplicates(["patient_id", "center", "cancer_type"]))
-    return arm_accuracy(counts, strata[names], tested.is_compared, NUM_BOOTSTRAPS)
-
-
-def _subgroups(tested: Tested) -> Iterator[tuple[int, str, str, pd.DataFrame, bool]]:
-    """Place in the measures, name, measure, its distinct tiles, and whether it could be the worst center."""
-    distinct, of_compared = tested.distinct, tested.of_compared
-    for place, name, measure, own in (
-        (0, OVERALL, "balanced accuracy", distinct),
-        (1, WORST, "balanced accuracy", of_compared),
-        (2, GAP, "gap", of_compared),
-    ):
-        yield place, name, measure, own, False
-    for place, center in enumerate(tested.centers):
-        own = distinct[distinct["center"] == center]
-        types = own["cancer_type"].unique()
-        measure = "balanced accuracy" if len(types) > 1 else f"recall of {types[0]}"
-        yield FIRST_CENTER + place, center, measure, own, bool(tested.is_compared[:, place].any())
-
-
-def _accuracy_table(accuracy: ArmAccuracy, tested: Tested, arms: tuple[str, ...]) -> pd.DataFrame:
-    records = [
-        (arm, name, measure, accuracy.value[i, place], *accuracy.interval(i, place), *_size(own), is_compared)
-        for i, arm in enumerate(arms)
-        for place, name, measure, own, is_compared in _subgroups(tested)
-    ]
-    return pd.DataFrame(records, columns=list(ACCURACY_COLUMNS))
-
-
-def _difference_table(accuracy: ArmAccuracy, tested: Tested, arms: tuple[str, ...]) -> pd.DataFrame:
-    """Each arm against real only, then MeDi against every other one."""
-    pairs = [(arm, REAL) for arm in arms if arm != REAL]
-    pairs += [(MEDI, arm) for arm in arms if MEDI in arms and arm in (*ADDING, SYNTHETIC) and arm != MEDI]
-    pairs.sort(key=lambda pair: pair[0] != MEDI)  # the question of the experiment first
-    subgroups, records = list(_subgroups(tested)), []
-    for i, j, names in ((arms.index(arm), arms.index(other), (arm, other)) for arm, other in pairs):
-        changed = tested.frame.loc[tested.is_hit[:, i] != tested.is_hit[:, j], "tile"]
-        for place, name, _, own, _ in subgroups:
-            numbers = (*accuracy.difference(i, j, place), *_size(own), int(own["tile"].isin(changed).sum()))
-            records.append((*names, name, *numbers))
-    return pd.DataFrame(records, columns=list(DIFFERENCE_COLUMNS))
-
-
-def _size(own: pd.DataFrame) -> tuple[int, int]:
-    return len(own), int(own["patient_id"].nunique())
+    tasks = [FoldTask(pool, rows, fold, of_fold, arms) for fold, of_fold in zip(design.folds, of_folds, strict=True)]
+    hits = hits_of_folds(tasks, config.probe, on_progress)
+    frame = pd.concat([rows.iloc[fold.test].assign(seed=fold.seed) for fold in design.folds], ignore_index=True)
+    return Tested(frame, np.concatenate(hits), *compared_centers(frame, config))
 
 
 def _training_table(

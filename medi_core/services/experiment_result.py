@@ -1,11 +1,12 @@
 """What came out of an experiment: tables, and the sentences that the numbers allow. Computes nothing but words."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pandas as pd
 
+from medi_core.data.plain_rows import plain_rows
 from medi_core.metadata.vocabulary import count
 from medi_core.services.experiment_config import ADDING, MEDI, REAL, SYNTHETIC, ExperimentConfig
 
@@ -41,6 +42,9 @@ class ExperimentResult:
     """checkpoint, encoder, num_tiles and num_patients (tested), num_in_generator (of these), num_folds, num_seeds (that
     could be tested), num_splits (different ones), num_compared (centers), smallest_patients (of these centers; `None`:
     there is none), chance (balanced accuracy of a constant answer), num_bootstraps."""
+    hits: pd.DataFrame = field(repr=False)
+    """A row a (seed, tested tile): seed, tile (place in the reference set), patient_id, center, cancer_type, and a bool
+    column an arm: whether it named the tile rightly."""
 
     @property
     def is_clean(self) -> bool:
@@ -96,7 +100,7 @@ class ExperimentResult:
             "is_clean": self.is_clean,
             "sentences": list(self.sentences()),
             "limits": list(self.limits()),
-            **{name: _plain(table) for name, table in tables.items()},
+            **{name: plain_rows(table) for name, table in tables.items()},
         }
 
     def _sentence(self, arm: str, reference: str) -> str:
@@ -172,8 +176,3 @@ def _with_interval(row: Mapping[str, Any]) -> str:
 def _signed(value: float) -> str:
     rounded = round(value, 3) + 0.0  # no negative zero
     return f"{rounded:+.3f}".replace("-", "−")
-
-
-def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    plain = frame.astype(object)
-    return plain.where(plain.notna(), None).to_dict("records")

@@ -15,23 +15,30 @@ from medi_core.data.import_tcga_ut import import_tcga_ut
 from medi_core.data.manifest import read_table
 from medi_core.data.reference_set import COLUMNS, ReferenceSet
 from medi_core.errors import ManifestError
+from medi_core.metrics.intervals import cluster_bootstrap
 from medi_core.services.encoding import EncodingService
 from medi_core.services.experiment import run_design, run_experiment
-from medi_core.services.experiment_config import CORRELATION, ExperimentConfig
+from medi_core.services.experiment_config import CORRELATION, REAL, ExperimentConfig
 from medi_core.services.experiment_design import eligible_rows, given_design
 from medi_core.services.experiment_result import ExperimentResult
 
 PAPER_TYPES = ("Lung_adenocarcinoma", "Lung_squamous_cell_carcinoma")
 LEVEL = "0"
 """TCGA-UT's folder of 0.5 µm per px, the scale of the encoder's other tiles."""
-SLIDE_COLUMNS = ("slide_submitter_id", "medi_split")
+SLIDE_COLUMNS = ("slide_submitter_id", "medi_split", "tissue_source_site", "gender", "race")
+SUBGROUP = "subgroup"
+"""tissue source site × gender × race: what the paper holds out, and reports."""
+SUBGROUP_COLUMNS = (
+    *("subgroup", "arm", "measure", "value", "ci_low", "ci_high", "change", "change_low", "change_high"),
+    *("n", "n_patients"),
+)
 PATHOROB_COLUMNS = ("subset", "slide_id", "patch_id")
 TRAIN, HOLD_OUT = "train", "holdout"
 TILES_AT_ONCE = 512
 
 
 def paper_manifest(root: Path, slides: Path, cancer_types: tuple[str, ...] = PAPER_TYPES) -> pd.DataFrame:
-    """The tiles of slides with a place in the paper's split; column `part`: train or holdout.
+    """The tiles of slides with a place in the paper's split; columns `part`: train or holdout, and `SUBGROUP`.
 
     Args:
         root: TCGA-UT, as `import_tcga_ut` reads it.
@@ -45,6 +52,10 @@ def paper_manifest(root: Path, slides: Path, cancer_types: tuple[str, ...] = PAP
     part_of = dict(zip(table["slide_submitter_id"], table["medi_split"], strict=True))
     manifest = import_tcga_ut(root, levels=(LEVEL,))
     manifest["part"] = manifest["slide"].map(part_of)
+    parts = table[["tissue_source_site", "gender", "race"]].astype(str).replace("", "not recorded")
+    manifest[SUBGROUP] = manifest["slide"].map(
+        dict(zip(table["slide_submitter_id"], parts.agg(" · ".join, axis=1), strict=True))
+    )
     kept = manifest["cancer_type"].isin(cancer_types) & manifest["part"].isin((TRAIN, HOLD_OUT))
     return _some(manifest[kept], f"no tile of {', '.join(cancer_types)} under {root} is of a slide of {slides.name}")
 
@@ -81,7 +92,7 @@ def encode_manifest(
     A patient counts as one that the generator saw if the bank's reference set has it in the training split.
 
     Args:
-        manifest: with a column `part`, which is kept.
+        manifest: with a column `part`; this and `SUBGROUP`, where there is one, are kept.
         encoding: the encoder of the bank.
         bank: `None`: there are no synthetic tiles, and no arm with any.
         on_progress: called with (tiles done, tiles in all).
@@ -101,7 +112,7 @@ def encode_manifest(
         seen = set(real.loc[real["split"] == "train", "patient_id"].dropna())
     split = np.where(frame["patient_id"].isin(seen), "train", "test")
     frame = frame.assign(origin="real", group="real", split=split, id=frame.index.astype(str))
-    frame = frame.reindex(columns=[*COLUMNS, "part"])
+    frame = frame.reindex(columns=[*COLUMNS, *(name for name in ("part", SUBGROUP) if name in frame)])
     if bank is None:
         return ReferenceSet(frame, np.concatenate(features), {"encoder": encoding.name})
     synthetic = bank.synthetic
@@ -127,6 +138,37 @@ def run_paper(
     rows = eligible_rows(encoded.tiles, config)
     part = encoded.tiles["part"].iloc[rows["tile"]].to_numpy(dtype=object)
     return run_design(encoded, rows, given_design(rows, part == TRAIN, part == HOLD_OUT, config), config, on_progress)
+
+
+def subgroup_accuracy(result: ExperimentResult, encoded: ReferenceSet) -> pd.DataFrame:
+    """Accuracy of each arm in each tissue source site × gender × race that was tested, worst first by real only.
+
+    Args:
+        result: of `run_paper`.
+        encoded: what it ran on.
+
+    Returns:
+        `SUBGROUP_COLUMNS`: mean over seeds, its interval over patients, the paired change over real only; `measure` is
+        recall where a subgroup has one cancer type. No interval for a single patient.
+    """
+    arms = result.training["arm"]
+    by_tile = result.hits.groupby("tile").agg(
+        {"patient_id": "first", "cancer_type": "first", **dict.fromkeys(arms, "mean")}
+    )
+    by_tile = by_tile.astype(dict.fromkeys(arms, float))
+    records = []
+    for name, own in by_tile.groupby(encoded.tiles[SUBGROUP].reindex(by_tile.index)):
+        types, patients = own["cancer_type"].unique(), own["patient_id"]
+        measure = "accuracy" if len(types) > 1 else f"recall of {types[0]}"
+        for arm in arms:
+            numbers = [own[arm].mean(), *cluster_bootstrap(own[arm].to_numpy(), patients)]
+            change = own[arm] - own[REAL]
+            numbers += [change.mean(), *cluster_bootstrap(change.to_numpy(), patients)] if arm != REAL else [np.nan] * 3
+            records.append((name, arm, measure, *numbers, len(own), patients.nunique()))
+    table = pd.DataFrame(records, columns=list(SUBGROUP_COLUMNS))
+    order = table[table["arm"] == REAL].sort_values("value", kind="stable")["subgroup"]
+    place = dict(zip(order, range(len(order)), strict=True))
+    return table.sort_values("subgroup", key=lambda column: column.map(place), kind="stable", ignore_index=True)
 
 
 def run_pathorob(

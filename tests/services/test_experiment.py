@@ -219,7 +219,7 @@ def constant(pool, counts, test, num_real):
 
 def test_a_constant_answer_is_never_said_to_be_a_gain(reference, monkeypatch):
     """Where only the class that it names is tested its recall is perfect; elsewhere a bad probe may be worse."""
-    monkeypatch.setattr("medi_core.services.experiment.regression_logits", constant)
+    monkeypatch.setattr("medi_core.services.arm_predictions.regression_logits", constant)
     one_class = part(reference, lambda t: (t["center"] != "Rome") | (t["cancer_type"] == "lung"))
     config = ExperimentConfig(TYPES, LEAVE_ONE_OUT, (REAL, DUPLICATED, MEDI), num_seeds=2)
     result = run_experiment(one_class, config)

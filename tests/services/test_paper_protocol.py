@@ -1,9 +1,11 @@
 """The published protocols on a miniature TCGA-UT tree: who trains, who is tested, and what is missing is said."""
 
 import argparse
+import itertools
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -15,11 +17,13 @@ from medi_core.services.encoding import EncodingService
 from medi_core.services.experiment_config import DUPLICATED, MEDI, REAL, ExperimentConfig
 from medi_core.services.paper_protocol import (
     PAPER_TYPES,
+    SLIDE_COLUMNS,
     encode_manifest,
     paper_manifest,
     pathorob_manifest,
     run_paper,
     run_pathorob,
+    subgroup_accuracy,
 )
 from tests.toys import synthetic_tissue
 
@@ -50,9 +54,9 @@ def tree(tmp_path):
     other = root / "Thymoma" / "0" / "TCGA-3G-AB0O-01Z-00-DX1"
     other.mkdir(parents=True)
     Image.fromarray(synthetic_tissue(128, 999)).save(other / "0_0_521.png")
-    table = pd.DataFrame(
-        [(slide, split) for *_, slide, split in slides()], columns=["slide_submitter_id", "medi_split"]
-    )
+    people = itertools.cycle([("female", "white"), ("male", None)])
+    records = [(slide, split, site, *next(people)) for _, site, slide, split in slides()]
+    table = pd.DataFrame(records, columns=list(SLIDE_COLUMNS))
     table.to_csv(tmp_path / "slides.csv", index=False)
     return tmp_path
 
@@ -92,6 +96,23 @@ def test_the_bank_of_the_reference_set_fills_the_cells_of_the_hold_out(tree, che
     assert not result.is_clean
 
 
+def test_the_papers_subgroups_are_site_gender_and_race_of_the_hold_out(tree, cheap_encoder):
+    encoded = encode_manifest(paper_manifest(tree / "tcga_ut", tree / "slides.csv"), EncodingService(), None)
+    result = run_paper(encoded, ExperimentConfig(PAPER_TYPES, arms=(REAL, DUPLICATED), num_seeds=2))
+    table = subgroup_accuracy(result, encoded)
+    assert set(table["subgroup"]) == {
+        f"{site} · {who}" for site in ("49", "33") for who in ("female · white", "male · not recorded")
+    }
+    assert set(zip(table["n"], table["n_patients"], strict=True)) == {(6, 2)}, "2 of 4 patients a site, 3 tiles each"
+    of_real = table[table["arm"] == REAL]
+    assert of_real["value"].is_monotonic_increasing, "worst first"
+    assert of_real["change"].isna().all()
+    assert table.loc[table["arm"] == DUPLICATED, "change"].notna().all()
+    overall = np.average(of_real["value"], weights=of_real["n"])
+    assert overall == pytest.approx(result.hits[REAL].mean()), "the subgroups are all that is tested"
+    assert table["measure"].str.startswith("recall of").all(), "each site has one cancer type"
+
+
 def test_pathorobs_split_takes_its_classes_and_centers_from_the_table(tree, cheap_encoder):
     records = [
         ("OOD" if split == "holdout" else "ID", slide, f"0_{i}_521", name, site)
@@ -119,9 +140,11 @@ def test_what_cannot_be_used_is_named(tree, cheap_encoder):
     with pytest.raises(ManifestError, match=r"split\.csv does not exist"):
         pathorob_manifest(root, tree / "split.csv")
     pd.DataFrame({"slide_submitter_id": ["x"]}).to_csv(tree / "bad.csv", index=False)
-    with pytest.raises(ManifestError, match=r"bad\.csv lacks the columns medi_split"):
+    with pytest.raises(ManifestError, match=r"bad\.csv lacks the columns medi_split, tissue_source_site, gender, race"):
         paper_manifest(root, tree / "bad.csv")
-    pd.DataFrame({"slide_submitter_id": ["x"], "medi_split": ["train"]}).to_csv(tree / "other.csv", index=False)
+    pd.DataFrame([["x", "train", "05", "male", "white"]], columns=list(SLIDE_COLUMNS)).to_csv(
+        tree / "other.csv", index=False
+    )
     with pytest.raises(ManifestError, match=r"is of a slide of other\.csv: check both paths"):
         paper_manifest(root, tree / "other.csv")
 
@@ -141,6 +164,8 @@ def test_the_command_runs_both_and_says_when_there_are_no_synthetic_tiles(tree, 
     assert "no synthetic tiles: there is no reference set" in capsys.readouterr().err
     assert flags.text(answer).startswith("# paper\n\n")
     assert (tree / "out" / "paper" / "accuracy.csv").is_file()
+    assert len(pd.read_csv(tree / "out" / "paper" / "subgroups.csv")) == len(answer["paper"]["subgroups"]) > 0
+    assert "33 · female · white" in flags.text(answer)
     flags = parser.parse_args(line)
     with pytest.raises(InvalidRequestError, match="give --slides CSV"):
         flags.run(flags)
