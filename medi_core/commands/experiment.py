@@ -1,4 +1,4 @@
-"""The command that asks whether synthetic tiles help under a shift. It makes no tile and reads no image."""
+"""The command that asks whether synthetic tiles help under a shift. On features, unless fine-tuning is asked for."""
 
 import argparse
 import json
@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from medi_core.commands.fidelity import markdown_table
 from medi_core.commands.parsing import add_command, add_encoder, progress, settings_of
+from medi_core.errors import InvalidRequestError
 
 if TYPE_CHECKING:
+    from medi_core.bootstrap import Services
+    from medi_core.services.experiment_config import ExperimentConfig
     from medi_core.services.experiment_result import ExperimentResult
 
 # Heavy imports stand inside the commands that need them: `--help` answers at once.
@@ -29,7 +32,8 @@ SHORT_PRESETS = {
     "random": "random training centers",
     "correlation": "class-center correlation",
 }
-PROBES = {"logistic": "logistic regression", "knn": "nearest neighbours"}
+ON_FEATURES = {"logistic": "logistic regression", "knn": "nearest neighbours"}
+PROBES = ON_FEATURES | {"fine-tuning": "fine-tuning"}
 
 
 def add_experiment_commands(commands) -> None:
@@ -44,15 +48,17 @@ def add_experiment_commands(commands) -> None:
     command.add_argument("--correlation", type=float, default=1.0, help="of class and center, 0 to 1 (default: 1)")
     command.add_argument("--held-out", action="store_true", help="test only patients the generator never saw")
     command.add_argument("--min-patients", type=int, default=2, help="to test a cancer type at a center (default: 2)")
-    add_arm_flags(command)
+    command.add_argument("--tiles", metavar="CSV", help="manifest of the real tiles, for --probe fine-tuning")
+    command.add_argument("--num-steps", type=int, default=200, help="of --probe fine-tuning, 32 tiles each")
+    add_arm_flags(command, tuple(PROBES))
 
 
-def add_arm_flags(command: argparse.ArgumentParser) -> None:
+def add_arm_flags(command: argparse.ArgumentParser, probes: tuple[str, ...] = tuple(ON_FEATURES)) -> None:
     """What every experiment can be told."""
     command.add_argument("--arms", nargs="+", choices=SHORT_ARMS, default=list(SHORT_ARMS), help="default: all")
     command.add_argument("--ratio", type=float, default=1.0, help="tiles to add for each real one, 0 to 4 (default: 1)")
     command.add_argument("--seeds", type=int, default=5, help="how many, from 0 on (default: 5)")
-    command.add_argument("--probe", choices=PROBES, default="logistic")
+    command.add_argument("--probe", choices=probes, default="logistic")
     add_encoder(command)
     command.add_argument("--out", type=Path, metavar="DIR", help="write tables as CSV, all as JSON, the figure as HTML")
 
@@ -60,7 +66,7 @@ def add_arm_flags(command: argparse.ArgumentParser) -> None:
 def experiment(flags: argparse.Namespace) -> dict[str, Any]:
     """Run one experiment on the reference set."""
     from medi_core.bootstrap import build_services
-    from medi_core.services.experiment_config import ExperimentConfig
+    from medi_core.services.experiment_config import FINE_TUNED, ExperimentConfig
 
     config = ExperimentConfig(
         tuple(flags.types),
@@ -73,8 +79,23 @@ def experiment(flags: argparse.Namespace) -> dict[str, Any]:
         min_patients=flags.min_patients,
         **arm_choices(flags),
     )
-    service = build_services(settings_of(flags)).experiment
-    return answer_of(service.run(config, progress(flags, "Folds")), flags.out)
+    services = build_services(settings_of(flags))
+    judge = _fine_tuning(services, config, flags) if config.probe == FINE_TUNED else None
+    what = "Folds" if judge is None else "Classifiers"
+    return answer_of(services.experiment.run(config, progress(flags, what), judge), flags.out)
+
+
+def _fine_tuning(services: "Services", config: "ExperimentConfig", flags: argparse.Namespace):
+    """Trains a classifier an arm and fold on the pixels of `--tiles`, and of synthetic tiles made again."""
+    from medi_core.services.attached_tiles import AttachedTiles
+    from medi_core.services.fine_tuned_arms import FineTuning, TilePixels
+
+    if not flags.tiles:
+        raise InvalidRequestError("--probe fine-tuning needs the pixels of real tiles: give --tiles manifest.csv")
+    attached, cache = AttachedTiles(), services.settings.cache_dir
+    attached.attach(Path(flags.tiles))
+    pixels = TilePixels(services.reference.load(), attached, services.generation, cache / "tiles")
+    return FineTuning(pixels, config.cancer_types, flags.num_steps, cache / "features").hits
 
 
 def arm_choices(flags: argparse.Namespace) -> dict[str, Any]:

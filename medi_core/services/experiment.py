@@ -4,7 +4,7 @@ Every arm is a linear probe on the same frozen features; arms differ in their tr
 the same test tiles, seeds and resamples of patients. No test patient is in any training set.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import compress
 
@@ -13,8 +13,9 @@ import pandas as pd
 
 from medi_core.data.manifest import HELD_OUT_SPLITS
 from medi_core.data.reference_set import ReferenceSet
+from medi_core.errors import InvalidRequestError
 from medi_core.services.arm_predictions import FoldTask, hits_of_folds, pool_of
-from medi_core.services.experiment_config import LEAVE_ONE_OUT, ExperimentConfig
+from medi_core.services.experiment_config import FINE_TUNED, LEAVE_ONE_OUT, ExperimentConfig
 from medi_core.services.experiment_design import Design, Fold, draw_design, eligible_rows
 from medi_core.services.experiment_result import TRAINING_COLUMNS, ExperimentResult
 from medi_core.services.experiment_tables import (
@@ -29,6 +30,8 @@ from medi_core.services.reference import ReferenceService
 from medi_core.services.training_arms import NOTHING_STORED, FoldArms, arms_of_fold, stock_of
 
 OnProgress = Callable[[int, int], None]
+Judge = Callable[[Sequence[FoldTask], OnProgress], list[np.ndarray]]
+"""Folds → whether each arm names each tested tile rightly, a bool `(m, A)` a fold."""
 
 
 class ExperimentService:
@@ -37,9 +40,11 @@ class ExperimentService:
     def __init__(self, reference: ReferenceService) -> None:
         self._reference = reference
 
-    def run(self, config: ExperimentConfig, on_progress: OnProgress = lambda *_: None) -> ExperimentResult:
+    def run(
+        self, config: ExperimentConfig, on_progress: OnProgress = lambda *_: None, judge: Judge | None = None
+    ) -> ExperimentResult:
         """`run_experiment` on the reference set."""
-        return run_experiment(self._reference.load(), config, on_progress)
+        return run_experiment(self._reference.load(), config, on_progress, judge)
 
     def cells(self) -> pd.DataFrame:
         """Real tiles a (cancer type, center): columns cancer_type, center, n, n_patients, n_held_out (patients)."""
@@ -51,7 +56,10 @@ class ExperimentService:
 
 
 def run_experiment(
-    reference: ReferenceSet, config: ExperimentConfig, on_progress: OnProgress = lambda *_: None
+    reference: ReferenceSet,
+    config: ExperimentConfig,
+    on_progress: OnProgress = lambda *_: None,
+    judge: Judge | None = None,
 ) -> ExperimentResult:
     """Train and test all arms.
 
@@ -59,13 +67,14 @@ def run_experiment(
         reference: real tiles, and those to add.
         config: what is asked.
         on_progress: called with (folds done, folds in all); an error it raises ends the work.
+        judge: trains and tests the arms; by default the probe of the config, on features.
 
     Raises:
-        InvalidRequestError: a cancer type, center or size that there is not.
+        InvalidRequestError: a cancer type, center or size that there is not; fine-tuning without a judge that does it.
         TooFewTilesError: too few patients or tiles for this preset, or a class that is absent from training.
     """
     rows = eligible_rows(reference.tiles, config)
-    return run_design(reference, rows, draw_design(rows, config), config, on_progress)
+    return run_design(reference, rows, draw_design(rows, config), config, on_progress, judge)
 
 
 def run_design(
@@ -74,6 +83,7 @@ def run_design(
     design: Design,
     config: ExperimentConfig,
     on_progress: OnProgress = lambda *_: None,
+    judge: Judge | None = None,
 ) -> ExperimentResult:
     """Train and test all arms on folds that are given; the preset of `config` is only a name then.
 
@@ -81,8 +91,10 @@ def run_design(
         reference: real tiles, and those to add.
         rows: as of `eligible_rows`; the folds name its rows.
         design: patients of a fold's test set are not in its training set.
-        config, on_progress: as of `run_experiment`.
+        config, on_progress, judge: as of `run_experiment`.
     """
+    if judge is None:
+        judge = _judge_on_features(config)
     stock, ids = stock_of(reference.tiles), reference.tiles["id"].to_numpy(dtype=object)
     of_folds = [arms_of_fold(rows, ids, stock, fold, config) for fold in design.folds]
     arms, absent = _arms_to_keep(rows, design.folds, of_folds, config)
@@ -93,7 +105,7 @@ def run_design(
     absent += _folds_left_out(design.folds, of_folds, config)
     of_folds = list(compress(of_folds, is_full))
     design = replace(design, folds=tuple(compress(design.folds, is_full)))
-    tested = _tested(reference, rows, design, of_folds, config, arms, on_progress)
+    tested = _tested(reference, rows, design, of_folds, config, arms, lambda tasks: judge(tasks, on_progress))
     accuracy = measure_arms(tested, config)
     return ExperimentResult(
         config,
@@ -105,6 +117,15 @@ def run_design(
         _facts(reference, tested, design),
         tested.frame.assign(**dict(zip(arms, tested.is_hit.T, strict=True))),
     )
+
+
+def _judge_on_features(config: ExperimentConfig) -> Judge:
+    if config.probe == FINE_TUNED:
+        raise InvalidRequestError(
+            "fine-tuning needs the pixels of real tiles: python -m medi_core experiment --probe fine-tuning "
+            "--tiles manifest.csv"
+        )
+    return lambda tasks, on_progress: hits_of_folds(tasks, config.probe, on_progress)
 
 
 def _arms_to_keep(
@@ -151,11 +172,11 @@ def _tested(
     of_folds: list[FoldArms],
     config: ExperimentConfig,
     arms: tuple[str, ...],
-    on_progress: OnProgress,
+    judge: Callable[[Sequence[FoldTask]], list[np.ndarray]],
 ) -> Tested:
     pool = pool_of(reference, rows, of_folds, config)
     tasks = [FoldTask(pool, rows, fold, of_fold, arms) for fold, of_fold in zip(design.folds, of_folds, strict=True)]
-    hits = hits_of_folds(tasks, config.probe, on_progress)
+    hits = judge(tasks)
     frame = pd.concat([rows.iloc[fold.test].assign(seed=fold.seed) for fold in design.folds], ignore_index=True)
     return Tested(frame, np.concatenate(hits), *compared_centers(frame, config))
 

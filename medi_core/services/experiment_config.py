@@ -42,8 +42,9 @@ ARMS = {
 ADDING = (DUPLICATED, JITTERED, CLASS_ONLY, MEDI)
 """Arms that add tiles to the real ones: the same number of each class."""
 
-LOGISTIC, NEIGHBOURS = "logistic regression", "nearest neighbours"
-PROBES = (LOGISTIC, NEIGHBOURS)
+LOGISTIC, NEIGHBOURS, FINE_TUNED = "logistic regression", "nearest neighbours", "fine-tuning"
+PROBES = (LOGISTIC, NEIGHBOURS, FINE_TUNED)
+"""The first two on frozen features; the last one needs pixels (services/fine_tuned_arms.py)."""
 MAX_RATIO, MAX_SEEDS, MIN_PATIENTS = 4.0, 50, 2
 DEFAULT_SIZE = {RARE_CENTER: 1, LOW_DATA: 20, RANDOM_CENTERS: 2}
 """Of a preset that has a size."""
