@@ -52,6 +52,12 @@ class Checkpoint:
         return read_json(path) if path.exists() else {}
 
     @property
+    def held_out_patients(self) -> frozenset[str] | None:
+        """Patients of whom no tile was trained on, as the checkpoint declares them; `None` where it declares none."""
+        declared = self.training_config.get("held_out_patients")
+        return None if declared is None else frozenset(patient for split in declared.values() for patient in split)
+
+    @property
     def model_card(self) -> str:
         path = self.folder / "README.md"
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""

@@ -59,13 +59,13 @@ class PredictionSet:
         return PredictionSet(self.model, self.tiles[mask].reset_index(drop=True), self.classes, probabilities)
 
 
-def read_predictions(path: Path, known: pd.DataFrame, manifest: Path | None = None) -> PredictionSet:
+def read_predictions(path: Path, known: pd.DataFrame | None, manifest: Path | None = None) -> PredictionSet:
     """Read predictions and join what is known of their tiles.
 
     Args:
         path: a `.csv` or `.parquet` file of at most `MAX_BYTES`, `MAX_ROWS` and `MAX_CLASSES`; `attrs["model"]` of a
             parquet file names the model, else the file's name does.
-        known: tiles by `id`, e.g. of the reference set, with columns of `METADATA` and `PLACE`.
+        known: tiles by `id`, e.g. of the reference set, with columns of `METADATA` and `PLACE`; `None` with a manifest.
         manifest: tiles by place instead. Its images must exist, but are not opened.
 
     Raises:

@@ -24,6 +24,8 @@ FACTS_NAME = "reference.json"
 REBUILD = "rebuild it: python -m medi_core build-reference --manifest tiles.csv"
 TILES_A_FILE = 6000
 """Times 512 float16 features and their metadata: about 7 MB."""
+DECLARED = "declared held out"
+"""Among the facts of a loaded set, never in its file: patients that its checkpoint declares to be held out."""
 COLUMNS = (
     "id",
     "origin",

@@ -15,7 +15,7 @@ import pandas as pd
 from medi_core.data.patients import patients_of
 from medi_core.data.predictions import PredictionSet, read_predictions
 from medi_core.data.reference_set import read_reference
-from medi_core.errors import InvalidRequestError
+from medi_core.errors import InvalidRequestError, ReferenceSetError
 from medi_core.metrics.classification import MAX_PAIRED_PATIENTS, MEASURES, NEEDS_PROBABILITIES
 from medi_core.metrics.disparity import Gap, equalized_odds_difference, gap
 from medi_core.metrics.outcomes import Outcomes, build_outcomes
@@ -98,12 +98,12 @@ class AuditService:
         self._known: pd.DataFrame | None = None
 
     def read(self, path: Path, manifest: Path | None = None) -> PredictionSet:
-        """`read_predictions` with the reference set's tiles.
+        """`read_predictions` with the reference set's tiles, or with those of a manifest: then it needs no set.
 
         Raises:
             PredictionsError, ManifestError, ReferenceSetError: which file cannot be used, and why.
         """
-        return read_predictions(path, self._tiles(), manifest)
+        return read_predictions(path, self._tiles() if manifest is None else None, manifest)
 
     def shipped(self) -> PredictionSet | None:
         """The predictions that come with the app, of the test split; `None` where there are none.
@@ -184,8 +184,15 @@ class AuditService:
         return compare_models(*sides, self.attributes(first, by), config.measure, config.resampling)
 
     def attributes(self, predictions: PredictionSet, by: Sequence[str]) -> pd.DataFrame:
-        """`subgroup_columns` of the predicted tiles, with the bins of the reference set's training tiles."""
-        return subgroup_columns(predictions.tiles, by, self._tiles().query("split == 'train'"))
+        """`subgroup_columns` of the predicted tiles, with the bins of the reference set's training tiles.
+
+        Without a reference set, as for somebody else's checkpoint, the bins are those of the tiles themselves.
+        """
+        try:
+            training = self._tiles().query("split == 'train'")
+        except ReferenceSetError:
+            training = predictions.tiles
+        return subgroup_columns(predictions.tiles, by, training)
 
     def _tiles(self) -> pd.DataFrame:
         """Metadata of the real tiles of the reference set, read when first needed."""

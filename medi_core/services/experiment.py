@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from medi_core.data.manifest import HELD_OUT_SPLITS
-from medi_core.data.reference_set import ReferenceSet
+from medi_core.data.reference_set import DECLARED, ReferenceSet
 from medi_core.errors import InvalidRequestError
 from medi_core.services.arm_predictions import FoldTask, hits_of_folds, pool_of
 from medi_core.services.experiment_config import FINE_TUNED, LEAVE_ONE_OUT, ExperimentConfig
@@ -203,7 +203,12 @@ def _facts(reference: ReferenceSet, tested: Tested, design: Design) -> dict[str,
     distinct, of_compared = tested.distinct, tested.of_compared
     of_centers = of_compared.groupby("center")["patient_id"].nunique()
     splits = {_split_of(design.folds, seed) for seed in {fold.seed for fold in design.folds}}
-    in_generator = distinct.loc[~distinct["split"].isin(HELD_OUT_SPLITS), "patient_id"]
+    is_seen = ~distinct["split"].isin(HELD_OUT_SPLITS)
+    if (
+        declared := reference.facts.get(DECLARED)
+    ) is not None:  # the checkpoint's word counts, not the manifest's alone
+        is_seen |= ~distinct["patient_id"].isin(declared)
+    in_generator = distinct.loc[is_seen, "patient_id"]
     return {
         "checkpoint": reference.facts.get("checkpoint"),
         "encoder": reference.facts.get("encoder"),

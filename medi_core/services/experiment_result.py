@@ -58,8 +58,8 @@ class ExperimentResult:
         if self.is_clean:
             return f"Clean: the generator was trained on none of the {num} test patients."
         return (
-            f"In-sample generator: it was trained on {inside} of the {num} test patients, so gains from synthetic "
-            "tiles may be memory of them."
+            f"In-sample generator: {inside} of the {num} test patients are not held out of its training, so gains from "
+            "synthetic tiles may be memory of them."
         )
 
     def sentences(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from medi_core.data.grid_tiles import iterate_grid_tiles
 from medi_core.data.manifest import HELD_OUT_SPLITS, read_manifest
 from medi_core.data.reference_set import (
     COLUMNS,
+    DECLARED,
     ReferenceSet,
     is_train_split,
     read_reference,
@@ -56,7 +57,10 @@ class ReferenceService:
         with self._lock:
             if self._loaded is None:
                 reference = read_reference(self._folder)
-                require_match(reference, self._generation.checkpoint.id, self._encoding.name)
+                checkpoint = self._generation.checkpoint
+                require_match(reference, checkpoint.id, self._encoding.name)
+                if (declared := checkpoint.held_out_patients) is not None:
+                    reference = replace(reference, facts={**reference.facts, DECLARED: declared})
                 self._loaded, self._on_map = reference, reference.part(reference.tiles["map_x"].notna())
             return self._loaded
 

@@ -16,6 +16,7 @@ from accelerate import Accelerator
 
 from medi_core.checkpoints import save_checkpoint
 from medi_core.data.manifest import read_manifest
+from medi_core.data.patients import held_out_patients
 from medi_core.data.tile_dataset import RandomTileDataset, measure_stains, read_image, vocabulary_of
 from medi_core.errors import ManifestError
 from medi_core.metadata.vocabulary import Vocabulary
@@ -93,7 +94,10 @@ def run_training(
         spent = load_state(training, out / "state")
     elif initial_checkpoint is not None:
         spent = warm_start(training, initial_checkpoint)
-    facts = {"data": summarize_data(manifest[manifest["split"].fillna("train") == "train"])}
+    facts = {
+        "data": summarize_data(manifest[manifest["split"].fillna("train") == "train"]),
+        "held_out_patients": held_out_patients(manifest),
+    }
     started = last_save = time.monotonic()
     losses: list[float] = []
 

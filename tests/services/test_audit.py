@@ -14,6 +14,7 @@ from medi_core.metrics.subgroup import Resampling
 from medi_core.services import audit as audit_service
 from medi_core.services.audit import AuditConfig, AuditService, available_measures, held_out
 from medi_core.services.subgroup_columns import recorded_columns
+from medi_core.settings import Settings
 
 QUICK = AuditConfig(min_tiles=10, min_patients=2, resampling=Resampling(100))
 NUM = 240
@@ -260,3 +261,13 @@ def test_the_command_refuses_bad_predictions_in_one_line(evaluate, tmp_path, ser
     assert evaluate("--predictions", "mine.csv", "--by", "smell")[0] == 2
     with pytest.raises(PredictionsError):
         service.read(tmp_path / "bad.csv")
+
+
+def test_with_a_manifest_of_ones_own_no_reference_set_is_needed(toy_manifest, tmp_path, monkeypatch, capsys):
+    rows = pd.read_csv(toy_manifest)
+    table = {"path": rows["path"], "true": rows["cancer_type"], "predicted": rows["cancer_type"]}
+    pd.DataFrame(table).to_csv(tmp_path / "mine.csv", index=False)
+    monkeypatch.setattr("medi_core.settings.Settings.from_environment", lambda: Settings(assets_dir=tmp_path / "none"))
+    line = ["evaluate", "--predictions", str(tmp_path / "mine.csv"), "--manifest", str(toy_manifest), "--json"]
+    assert main(line) == 0
+    assert json.loads(capsys.readouterr().out)["patients"] == rows["patient_id"].nunique()

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from medi_core.commands.experiment import add_experiment_commands
+from medi_core.data.reference_set import DECLARED
 from medi_core.errors import InvalidRequestError, TooFewTilesError
 from medi_core.services.experiment import ExperimentService, run_experiment
 from medi_core.services.experiment_config import (
@@ -191,10 +192,20 @@ def test_an_own_cell_that_is_not_tested_is_said_and_no_such_center_is_chosen(ref
 
 def test_held_out_patients_alone_make_an_experiment_clean(reference, shortcut):
     assert not shortcut.is_clean
-    assert shortcut.mark.startswith("In-sample generator: it was trained on 16 of the 30 test patients")
+    assert shortcut.mark.startswith("In-sample generator: 16 of the 30 test patients are not held out of its training")
     clean = run_experiment(reference, dataclasses.replace(SHORTCUT_CONFIG, held_out_only=True))
     assert clean.is_clean
     assert clean.mark == "Clean: the generator was trained on none of the 16 test patients."
+
+
+def test_a_patient_that_the_checkpoint_does_not_declare_held_out_is_not_called_clean(reference):
+    """Whatever the split of the reference set says."""
+    config = dataclasses.replace(SHORTCUT_CONFIG, held_out_only=True)
+    held_out = set(reference.real.tiles.query("split == 'test'")["patient_id"])
+    declared = dataclasses.replace(reference, facts={**reference.facts, DECLARED: frozenset(held_out)})
+    assert run_experiment(declared, config).is_clean
+    fewer = dataclasses.replace(reference, facts={**reference.facts, DECLARED: frozenset(sorted(held_out)[1:])})
+    assert run_experiment(fewer, config).facts["num_in_generator"] == 1
 
 
 def test_a_center_of_one_class_is_called_recall(reference):

@@ -46,7 +46,7 @@ def test_a_run_shows_progress_then_sentences_figure_table_and_files(reference):
     assert "Training and testing" in updates[1][0]
     status, said, figure, table, csv, whole, changes, changes_csv = updates[-1]
     assert status == ""
-    assert "In-sample generator: it was trained on" in said
+    assert "are not held out of its training" in said
     assert "MeDi tiles changed worst-center balanced accuracy by +0." in said
     assert [trace["name"] for trace in json.loads(figure)["data"]] == [REAL, MEDI]
     numbers = pd.read_csv(csv["value"])
