@@ -9,6 +9,7 @@ from medi_core.device import choose_device, choose_dtype
 from medi_core.review.review_store import ReviewStore
 from medi_core.services.attached_tiles import AttachedTiles
 from medi_core.services.audit import AuditService
+from medi_core.services.augmentation import AugmentationService
 from medi_core.services.classification import ClassificationService
 from medi_core.services.copy_pairs import CopyAuditService
 from medi_core.services.embedding import EmbeddingService
@@ -42,6 +43,7 @@ class Services:
     copies: CopyAuditService
     classification: ClassificationService
     audit: AuditService
+    augmentation: AugmentationService
     experiment: ExperimentService
     review: ReviewService
     studies: StudyService
@@ -86,6 +88,7 @@ def build_services(settings: Settings) -> Services:
         copies,
         classification,
         audit,
+        AugmentationService(checkpoint, reference, fidelity),
         ExperimentService(reference),
         ReviewService(store),
         StudyService(store, generation, attached),

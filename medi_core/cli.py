@@ -18,6 +18,7 @@ from medi_core.commands.experiment import add_experiment_commands
 from medi_core.commands.fidelity import add_fidelity_commands
 from medi_core.commands.generation import add_generation_commands
 from medi_core.commands.paper import add_paper_commands
+from medi_core.commands.plan import add_plan_commands
 from medi_core.commands.reference import add_reference_commands
 from medi_core.commands.review import add_review_commands
 from medi_core.commands.training import add_training_commands
@@ -61,6 +62,7 @@ def _build_parser() -> argparse.ArgumentParser:
         add_evaluation_commands,
         add_experiment_commands,
         add_paper_commands,
+        add_plan_commands,
         add_review_commands,
         add_data_commands,
         add_training_commands,

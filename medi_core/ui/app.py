@@ -6,6 +6,7 @@ from medi_core.bootstrap import Services
 from medi_core.data.safe_zip import MAX_ZIP_BYTES
 from medi_core.ui.about_tab import build_about_tab
 from medi_core.ui.api import build_api
+from medi_core.ui.augment_tab import build_augment_tab
 from medi_core.ui.compare_tab import build_compare_tab
 from medi_core.ui.embedding_tab import build_embedding_tab
 from medi_core.ui.fidelity_tab import build_fidelity_tab
@@ -24,6 +25,7 @@ TABS = {
     "map": ("Map", build_embedding_tab),
     "fidelity": ("Fidelity", build_fidelity_tab),
     "subgroups": ("Subgroup accuracy", build_subgroup_tab),
+    "augment": ("Augment", build_augment_tab),
     "review": ("Review", build_review_tab),
     "about": ("About", build_about_tab),
 }
@@ -36,10 +38,10 @@ def build_app(services: Services) -> gr.Blocks:
         gr.Markdown(f"# {TITLE}\n{NOTICE}", elem_classes="medi-head")
         base_tile, compare_tile, map_tiles = gr.State(("", 0.0)), gr.State(("", 0.0)), gr.State([])
         attached = gr.State(None, time_to_live=CACHE_SECONDS, delete_callback=_delete_upload)
-        generate_record = gr.State(({}, 0.0))
+        generate_record, plan_cell = gr.State(({}, 0.0)), gr.State(({}, 0.0))
         # its children must be tabs only: the browser numbers them. On a phone no tab hides behind "…"
         with gr.Tabs(overflow_behavior="wrap") as tabs:
-            shared = Shared(services, tabs, base_tile, compare_tile, map_tiles, attached, generate_record)
+            shared = Shared(services, tabs, base_tile, compare_tile, map_tiles, attached, generate_record, plan_cell)
             for name, (label, build_tab) in TABS.items():
                 with gr.Tab(label, id=name):
                     build_tab(shared)

@@ -64,7 +64,9 @@ def build_audit_view(shared: Shared) -> None:
             plot = build_plot("A measure by subgroup", "audit-plot", 560)
     with gr.Column(visible=False) as inside:
         cell = gr.HTML("", padding=False, elem_id="audit-cell")
-        to_generate = gr.Button("Generate tiles of this cell", size="sm")
+        with gr.Row(visible=False) as offers:
+            to_generate = gr.Button("Generate tiles of this cell", size="sm")
+            to_plan = gr.Button("Plan to fill this cell", size="sm")
     ranking = gr.HTML("", padding=False, elem_id="audit-ranking")
     as_csv = gr.DownloadButton("Download table (CSV)", size="sm", visible=False)
     predictions, is_dark, cell_record = gr.State(None), gr.State(False), gr.State({})
@@ -135,16 +137,20 @@ def build_audit_view(shared: Shared) -> None:
     plot.click(
         on_cell,
         [predictions, *settings],
-        [inside, cell, to_generate, cell_record],
+        [inside, cell, offers, cell_record],
         scroll_to_output=True,
         api_visibility="private",
         show_progress="minimal",
         show_progress_on=cell,
     )
-    # the time makes the same cell, handed over again, a change
-    to_generate.click(lambda record: (record, time.time()), cell_record, shared.generate_record, **quiet).then(
-        lambda: gr.Tabs(selected="generate"), None, shared.tabs, **quiet
-    )
+    for button, state, tab in (
+        (to_generate, shared.generate_record, "generate"),
+        (to_plan, shared.plan_cell, "augment"),
+    ):
+        # the time makes the same cell, handed over again, a change
+        button.click(lambda record: (record, time.time()), cell_record, state, **quiet).then(
+            lambda tab=tab: gr.Tabs(selected=tab), None, shared.tabs, **quiet
+        )
 
 
 def _described(predictions: PredictionSet) -> str:

@@ -30,6 +30,8 @@ class Shared:
     """`SessionTiles` that the visitor uploaded, or `None`."""
     generate_record: gr.State
     """(attribute → value, when it was handed over): what the Generate tab is asked for from elsewhere."""
+    plan_cell: gr.State
+    """The same for the cell that the Augment tab is to fill."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,223 @@
+"""Plans of synthetic tiles: what a data set has of each cell, what the generator knows of it, what is to be made.
+
+Knows no widgets and makes no tile.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from math import prod
+from typing import Any
+
+import pandas as pd
+
+from medi_core.checkpoints import Checkpoint
+from medi_core.errors import PlanError, ReferenceSetError, UnknownValueError
+from medi_core.metadata.schema import MetadataRecord
+from medi_core.metadata.vocabulary import Vocabulary
+from medi_core.planning.plan import AugmentationPlan, PlannedCell
+from medi_core.planning.targets import MATCH, WORST, Target, tiles_to_add
+from medi_core.services.fidelity import FidelityService
+from medi_core.services.generation import DEFAULT_GUIDANCE, DEFAULT_STEPS
+from medi_core.services.reference import ReferenceService
+
+MAX_CELLS = 5_000
+CELL = ("cancer_type", "center")
+Key = tuple[str, ...]
+"""Values of the crossed attributes, in their order."""
+
+
+@dataclass(frozen=True)
+class PlanConfig:
+    """What is wanted of which cells."""
+
+    by: tuple[str, ...] = CELL
+    """Attributes to cross."""
+    target: Target = field(default_factory=Target)
+    with_empty: bool = False
+    """Also combinations without a tile, of values that occur: what the generator may never have seen."""
+    min_trust: float = 0.0
+    """Cells that are trusted less, as measured, get nothing."""
+    measured_only: bool = False
+    """Cells whose trust is not measured get nothing either."""
+    chosen: tuple[Key, ...] = ()
+    """The cells of the target `worst`."""
+    shares: Mapping[Key, float] = field(default_factory=dict)
+    """Of the target `match`; a cell that is not named has none."""
+    seed: int = 0
+    num_inference_steps: int = DEFAULT_STEPS
+    guidance_scale: float = DEFAULT_GUIDANCE
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_trust <= 1:
+            raise PlanError(f"min_trust = {self.min_trust}: it must be from 0 to 1")
+        if not self.by or len(set(self.by)) < len(self.by):
+            raise PlanError(f"by {', '.join(self.by) or 'nothing'}: name one attribute or more, each once")
+        if odd := [key for key in (*self.chosen, *self.shares) if len(key) != len(self.by)]:
+            raise PlanError(f"the cell {' | '.join(odd[0])} must have one value each of {', '.join(self.by)}")
+
+
+class AugmentationService:
+    """Plans for the loaded checkpoint, of the reference set's training tiles or of tiles of one's own."""
+
+    def __init__(self, checkpoint: Checkpoint, reference: ReferenceService, fidelity: FidelityService) -> None:
+        self._checkpoint, self._reference, self._fidelity = checkpoint, reference, fidelity
+
+    def training_tiles(self) -> pd.DataFrame:
+        """Metadata of the real tiles that the reference set has for training.
+
+        Raises:
+            ReferenceSetError: there is none.
+        """
+        real = self._reference.load().real.tiles
+        return real[real["split"].fillna("train") == "train"]
+
+    def plan(self, tiles: pd.DataFrame, config: PlanConfig) -> AugmentationPlan:
+        """Count, and decide.
+
+        Args:
+            tiles: a row a tile, with the attributes to cross and `patient_id`; those that lack one of the attributes
+                are in no cell, and the plan's `target` says how many they are.
+
+        Raises:
+            PlanError: attributes that the checkpoint is not conditioned on, cells that do not exist, too many cells.
+        """
+        vocabulary = self._checkpoint.vocabulary
+        if strange := [name for name in config.by if name not in vocabulary.attributes]:
+            raise PlanError(
+                f"this checkpoint is not conditioned on {', '.join(strange)}; cross some of: "
+                f"{', '.join(vocabulary.attributes)}"
+            )
+        counts = count_cells(tiles, config.by, vocabulary)
+        num_in_cells = int(counts["tiles"].sum())
+        if config.with_empty:
+            counts = _with_empty(counts, config.by, vocabulary)
+        keys = list(counts.index)
+        _require_present((*config.chosen, *config.shares), keys, config.by)
+        cells = [
+            self._described(dict(zip(config.by, key, strict=True)), *n) for key, *n in counts.itertuples(name=None)
+        ]
+        reasons = [self._reason(cell, config) for cell in cells]
+        target = config.target
+        numbers = tiles_to_add(
+            counts["tiles"].to_numpy(),
+            target,
+            [not reason for reason in reasons],
+            chosen=[key in config.chosen for key in keys] if target.kind == WORST else None,
+            shares=[config.shares.get(key, 0.0) for key in keys] if target.kind == MATCH else None,
+        )
+        planned = (
+            replace(cell, planned_tiles=int(num), left_out=reason)
+            for cell, num, reason in zip(cells, numbers, reasons, strict=True)
+        )
+        return AugmentationPlan(
+            self._checkpoint.id,
+            config.by,
+            target.to_dict() | _limits(config) | {"tiles_without_a_cell": len(tiles) - num_in_cells},
+            tuple(planned),
+            config.seed,
+            config.num_inference_steps,
+            config.guidance_scale,
+        )
+
+    def require_runnable(self, plan: AugmentationPlan) -> None:
+        """Refuse, before any waiting, a plan that the loaded checkpoint cannot carry out as it was meant.
+
+        Raises:
+            PlanError: made for another checkpoint, nothing to make, or values that are not known.
+        """
+        if plan.checkpoint != self._checkpoint.id:
+            raise PlanError(
+                f"the plan was made for the checkpoint {plan.checkpoint}, loaded is {self._checkpoint.id}: load that "
+                "one, or make the plan anew with this one"
+            )
+        if not plan.num_tiles:
+            raise PlanError("the plan asks for no tile: choose another target, or a lower threshold of trust")
+        for cell in (cell for cell in plan.cells if cell.planned_tiles):
+            try:
+                self._checkpoint.vocabulary.encode(cell.record)
+            except UnknownValueError as error:
+                raise PlanError(f"the plan cannot be run: {error}") from error
+
+    def _described(self, values: dict[str, str], tiles: int, patients: int) -> PlannedCell:
+        record = MetadataRecord(**values)
+        support = self._checkpoint.vocabulary.support_of(record)
+        try:
+            trust = self._fidelity.trust_of(record)
+        except ReferenceSetError:  # nothing was measured
+            trust = None
+        measured = None if trust is None else trust.value
+        return PlannedCell(
+            record, int(tiles), int(patients), support.num_tiles, support.num_patients, measured, planned_tiles=0
+        )
+
+    def _reason(self, cell: PlannedCell, config: PlanConfig) -> str:
+        """Why a cell is to get nothing; empty where it may."""
+        try:
+            self._checkpoint.vocabulary.encode(cell.record)
+        except UnknownValueError as error:
+            return str(error).split("; did you mean")[0].split("; known")[0]
+        if cell.trust is None:
+            return "its trust is not measured" if config.measured_only else ""
+        if cell.trust < config.min_trust:
+            return f"trust {cell.trust:.2f} is below {config.min_trust:.2f}"
+        return ""
+
+
+def count_cells(tiles: pd.DataFrame, by: Sequence[str], vocabulary: Vocabulary) -> pd.DataFrame:
+    """Tiles and patients a cell, most tiles first; numbers of binned attributes fall into the checkpoint's bins.
+
+    Returns:
+        Columns tiles, patients; the index holds a key a cell.
+    """
+    columns = {}
+    for name in by:
+        column = tiles[name] if name in tiles else pd.Series(None, index=tiles.index, dtype=object)
+        if name in vocabulary.bin_edges:
+            column = column.map(lambda number, name=name: vocabulary.bin_of(name, number), na_action="ignore")
+        columns[name] = column.astype(object)
+    frame = pd.DataFrame(columns).assign(patient_id=tiles.get("patient_id"))
+    groups = frame.dropna(subset=list(by)).groupby(list(by), sort=True)["patient_id"]
+    counts = pd.DataFrame({"tiles": groups.size(), "patients": groups.nunique()})
+    counts.index = pd.Index([key if isinstance(key, tuple) else (key,) for key in counts.index], tupleize_cols=False)
+    _require_few(len(counts), by)
+    return counts.sort_values("tiles", ascending=False, kind="stable")
+
+
+def plan_table(plan: AugmentationPlan) -> pd.DataFrame:
+    """A row a cell: the crossed attributes, then the numbers of `PlannedCell`; what is planned most first."""
+    numbers = ("real_tiles", "real_patients", "support_tiles", "support_patients", "trust", "planned_tiles", "left_out")
+    rows = [
+        {name: cell.record.to_dict()[name] for name in plan.by} | {name: getattr(cell, name) for name in numbers}
+        for cell in plan.cells
+    ]
+    frame = pd.DataFrame(rows, columns=[*plan.by, *numbers]).astype({"trust": float})
+    return frame.sort_values(["planned_tiles", "real_tiles"], ascending=[False, True], kind="stable", ignore_index=True)
+
+
+def _with_empty(counts: pd.DataFrame, by: Sequence[str], vocabulary: Vocabulary) -> pd.DataFrame:
+    """And a row for each other combination of values that occur and that the checkpoint knows."""
+    occurring = [sorted({key[i] for key in counts.index} & set(vocabulary.values[name])) for i, name in enumerate(by)]
+    _require_few(prod(map(len, occurring)), by)
+    present = set(counts.index)
+    missing = [key for key in product(*occurring) if key not in present]
+    index = pd.Index(missing, tupleize_cols=False, dtype=object)
+    return pd.concat([counts, pd.DataFrame({"tiles": 0, "patients": 0}, index=index)])
+
+
+def _limits(config: PlanConfig) -> dict[str, Any]:
+    return {"min_trust": config.min_trust, "measured_only": config.measured_only}
+
+
+def _require_few(num: int, by: Sequence[str]) -> None:
+    if num > MAX_CELLS:
+        what = " × ".join(by)
+        raise PlanError(f"{what} has {num:,} cells, at most {MAX_CELLS:,} are planned: cross fewer attributes")
+
+
+def _require_present(named: Sequence[Key], keys: Sequence[Key], by: Sequence[str]) -> None:
+    if absent := [key for key in named if key not in set(keys)]:
+        raise PlanError(
+            f"there is no cell {' | '.join(absent[0])} among the {len(keys)} of {' × '.join(by)}; "
+            "to plan combinations without any tile, ask for empty cells too"
+        )

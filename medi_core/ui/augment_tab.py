@@ -1,0 +1,193 @@
+"""Augment: from "this subgroup is weak" to a plan of synthetic tiles, and the tiles themselves."""
+
+import json
+from collections.abc import Sequence
+from html import escape
+
+import gradio as gr
+
+from medi_core.errors import ReferenceSetError
+from medi_core.figures.plan_heatmaps import plan_heatmaps
+from medi_core.metadata.schema import ATTRIBUTE, display_name
+from medi_core.metadata.vocabulary import count
+from medi_core.planning.plan import AugmentationPlan
+from medi_core.planning.targets import LIFT, TARGETS, UNIFORM, WORST, Target
+from medi_core.services.augmentation import CELL, Key, PlanConfig, plan_table
+from medi_core.ui.handlers import alert_html, reported, write_download
+from medi_core.ui.links import build_link_button, restore
+from medi_core.ui.plot_view import build_plot
+from medi_core.ui.shared import Shared
+from medi_core.ui.tables import table_html
+
+INTRO = (
+    "Count the tiles of each subgroup, and plan the synthetic ones that balance them. A cell that the generator cannot "
+    "be trusted with, as measured in Fidelity, can be left out; it is listed with the reason."
+)
+TARGET_LABELS = {UNIFORM: "All cells alike", LIFT: "Lift the small ones", WORST: "Only chosen cells"}
+NUMBER_TITLES = {
+    "real_tiles": "Real tiles",
+    "real_patients": "Patients",
+    "support_patients": "Patients in training",
+    "trust": "Trust",
+    "planned_tiles": "Planned tiles",
+    "left_out": "Left out",
+}
+SEPARATOR = " | "
+
+
+def build_augment_tab(shared: Shared) -> None:
+    """Widgets, handlers, wiring."""
+    service = shared.services.augmentation
+    names = [name for name in shared.services.checkpoint.vocabulary.attributes if name in ATTRIBUTE]
+    crossed = [name for name in CELL if name in names] or names[:1]
+
+    # ---------------------------------------------------------------- widgets
+    gr.HTML(f'<p class="medi-note">{INTRO}</p>', padding=False)
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=3, min_width=300):
+            choices = [(ATTRIBUTE[name].label, name) for name in names]
+            by = gr.Dropdown(choices, value=crossed, multiselect=True, label="Subgroups by", elem_id="augment-by")
+            target = gr.Radio(
+                [(label, name) for name, label in TARGET_LABELS.items()],
+                value=UNIFORM,
+                label="Target",
+                info=TARGETS[UNIFORM],
+                elem_id="augment-target",
+            )
+            level = gr.Number(
+                None, label="Tiles a cell, real and synthetic (empty: as the largest has)", precision=0, minimum=0
+            )
+            quantile = gr.Slider(0, 1, value=0.5, step=0.05, label="Quantile to lift to", visible=False, buttons=[])
+            cells = gr.Dropdown([], multiselect=True, label="Cells to fill", visible=False, elem_id="augment-cells")
+            cap = gr.Number(200, label="Synthetic tiles a cell, at most", precision=0, minimum=0)
+            ratio = gr.Slider(0, 4, value=1, step=0.05, label="Synthetic tiles for each real one, at most", buttons=[])
+            min_trust = gr.Slider(0, 1, value=0, step=0.05, label="Trust from", buttons=[])
+            measured_only = gr.Checkbox(False, label="Leave out cells whose trust is not measured")
+            empty = gr.Checkbox(False, label="Plan combinations without any tile, too")
+            seed = gr.Number(0, label="Seed", precision=0, minimum=0)
+            run = gr.Button("Plan", variant="primary", elem_id="augment-run")
+            controls = {
+                **{"by": by, "target": target, "level": level, "quantile": quantile, "cap": cap, "ratio": ratio},
+                **{"min_trust": min_trust, "measured_only": measured_only, "empty": empty, "plan_seed": seed},
+            }
+            build_link_button("augment", controls)
+        with gr.Column(scale=7, min_width=320):
+            said = gr.HTML("", padding=False, elem_id="augment-said")
+            plot = build_plot("Tiles of each cell, before and after the plan", "augment-plot", 620)
+            with gr.Row():
+                as_json = gr.DownloadButton("Download plan (JSON)", size="sm", visible=False)
+                as_csv = gr.DownloadButton("Download table (CSV)", size="sm", visible=False)
+            table = gr.HTML("", padding=False, elem_id="augment-table")
+    is_dark = gr.State(False)
+
+    # --------------------------------------------------------------- handlers
+    @reported
+    def on_sight(event: gr.EventData, *settings):
+        try:
+            return event.dark, *shown(event.dark, *settings)
+        except ReferenceSetError as error:  # nothing to count: its place says why
+            return event.dark, alert_html(error), *[gr.skip()] * 5
+
+    @reported
+    def on_plan(dark: bool, *settings):
+        return shown(dark, *settings)
+
+    def shown(dark: bool, *settings) -> tuple:
+        plan = service.plan(service.training_tiles(), _config(*settings))
+        return *plan_shown(plan, dark), gr.update(choices=[SEPARATOR.join(key) for key in keys_of(plan)])
+
+    def on_target(name: str):
+        visible = (name != LIFT, name == LIFT, name == WORST)
+        return gr.update(info=TARGETS[name]), *(gr.update(visible=is_shown) for is_shown in visible)
+
+    def on_cell(handed: tuple[dict[str, str], float]):
+        """A cell of the audit: fill it, and nothing else, also where no tile of it is known."""
+        values, cell = handed[0], SEPARATOR.join(handed[0].values())
+        named = gr.update(choices=[cell], value=[cell], visible=True)
+        return list(values), gr.update(value=WORST, info=TARGETS[WORST]), named, True
+
+    def on_restore(request: gr.Request):
+        query = dict(request.query_params)
+        return restore(query, controls) if query.get("tab") == "augment" else [gr.skip()] * len(controls)
+
+    # ----------------------------------------------------------------- wiring
+    quiet = {"api_visibility": "private", "show_progress": "hidden"}
+    settings = [by, target, level, quantile, cells, cap, ratio, min_trust, measured_only, empty, seed]
+    outputs = [said, plot, as_json, as_csv, table, cells]
+    plan = {
+        "fn": on_plan,
+        "inputs": [is_dark, *settings],
+        "outputs": outputs,
+        "api_visibility": "private",
+        "show_progress": "minimal",
+        "show_progress_on": said,
+    }
+    plot.focus(on_sight, settings, [is_dark, *outputs], **quiet)
+    run.click(**plan)
+    target.change(on_target, target, [target, level, quantile, cells], **quiet)
+    by.input(lambda: gr.update(choices=[], value=[]), None, cells, **quiet)
+    shared.plan_cell.change(on_cell, shared.plan_cell, [by, target, cells, empty], **quiet).then(**plan)
+    gr.on(None, on_restore, None, list(controls.values()), **quiet)
+
+
+def plan_shown(plan: AugmentationPlan, dark: bool) -> tuple:
+    """Words, figure, JSON, CSV and table of a plan."""
+    frame = plan_table(plan)
+    figure = plan_heatmaps(frame, *plan.by[:2], dark).to_json() if len(plan.by) > 1 else ""
+    whole = json.dumps(plan.to_dict(), indent=1, ensure_ascii=False)
+    return (
+        said_html(plan),
+        figure,
+        gr.update(value=write_download("plan.json", whole.encode()), visible=True),
+        gr.update(value=write_download("plan.csv", frame.to_csv(index=False).encode()), visible=True),
+        table_html(frame, {name: ATTRIBUTE[name].label for name in plan.by} | NUMBER_TITLES),
+    )
+
+
+def said_html(plan: AugmentationPlan) -> str:
+    """How many tiles in how many cells, who is left out and why, and the command that makes them."""
+    filled = sum(cell.planned_tiles > 0 for cell in plan.cells)
+    real = sum(cell.real_tiles for cell in plan.cells)
+    never = sum(cell.planned_tiles for cell in plan.cells if not cell.support_tiles)
+    lines = [
+        f"<b>{count(plan.num_tiles, 'synthetic tile')}</b> in {filled} of {count(len(plan.cells), 'cell')}, beside "
+        f"{count(real, 'real tile')}. {plan.target['tiles_without_a_cell']:,} more real tiles are in no cell: an "
+        "attribute is not recorded.",
+    ]
+    if never:
+        lines.append(f"{never:,} of them are of combinations that the generator never saw in training.")
+    unmeasured = sum(cell.planned_tiles > 0 and cell.trust is None for cell in plan.cells)
+    if unmeasured:
+        lines.append(f"In {count(unmeasured, 'cell')} of these the trust is not measured.")
+    out = [cell for cell in plan.cells if cell.left_out]
+    if out:
+        named = "".join(
+            f"<li>{escape(display_name(', '.join(cell.record.to_dict().values())))}: {escape(cell.left_out)}</li>"
+            for cell in out
+        )
+        lines.append(f"<details><summary>{count(len(out), 'cell')} left out</summary><ul>{named}</ul></details>")
+    command = "python -m medi_core generate-dataset plan.json --out tiles --format webdataset"
+    lines.append(f"To make all of them: download the plan, then <code>{command}</code>")
+    return "".join(f"<p>{line}</p>" if not line.startswith("<details") else line for line in lines)
+
+
+def keys_of(plan: AugmentationPlan) -> list[Key]:
+    """The cells, fewest real tiles first: what one would fill."""
+    ordered = sorted(plan.cells, key=lambda cell: cell.real_tiles)
+    return [tuple(cell.record.to_dict()[name] for name in plan.by) for cell in ordered]
+
+
+def _config(
+    by: Sequence[str], target: str, level, quantile, cells, cap, ratio, min_trust, measured_only, empty, seed
+) -> PlanConfig:
+    """Widget values → config; an empty field is no limit, and what the target does not show is not passed on."""
+    level = None if target == LIFT or level is None else int(level)
+    return PlanConfig(
+        tuple(by or ()),
+        Target(target, level, quantile, None if cap is None else int(cap), ratio=ratio),
+        with_empty=empty,
+        min_trust=min_trust,
+        measured_only=measured_only,
+        chosen=tuple(tuple(cell.split(SEPARATOR)) for cell in cells or ()) if target == WORST else (),
+        seed=int(seed or 0),
+    )

@@ -1,0 +1,107 @@
+"""The Augment tab: what it says is what the plan holds, a cell of the audit is filled, and bad settings are named."""
+
+import json
+from pathlib import Path
+
+import gradio as gr
+import pandas as pd
+import pytest
+
+from medi_core.metadata.schema import MetadataRecord
+from medi_core.planning.plan import AugmentationPlan, PlannedCell
+from medi_core.planning.targets import UNIFORM, WORST
+from medi_core.ui.augment_tab import keys_of, plan_shown, said_html
+
+BREAST, LUNG = "Breast_invasive_carcinoma", "Lung_adenocarcinoma"
+SETTINGS = {
+    **{"by": ["cancer_type", "center"], "target": UNIFORM, "level": None, "quantile": 0.5, "cells": [], "cap": None},
+    **{"ratio": 4, "min_trust": 0, "measured_only": False, "empty": False, "seed": 3},
+}
+TILES = pd.DataFrame(
+    [(BREAST, "Lyon", f"P{i // 2}") for i in range(8)] + [(LUNG, "Lyon", "P9"), (LUNG, None, "P9")],
+    columns=["cancer_type", "center", "patient_id"],
+)
+
+
+def cell(center: str, planned: int, **facts) -> PlannedCell:
+    numbers = {"real_tiles": 4, "real_patients": 2, "support_tiles": 3, "support_patients": 1, "trust": 0.4} | facts
+    return PlannedCell(MetadataRecord(cancer_type=LUNG, center=center), planned_tiles=planned, **numbers)
+
+
+@pytest.fixture
+def plan() -> AugmentationPlan:
+    cells = (
+        cell("Lyon", 5),
+        cell("Paris", 2, support_tiles=0, trust=None),
+        cell("<b>Rome</b>", 0, left_out="trust 0.10 is below 0.50"),
+    )
+    return AugmentationPlan("toy@1", ("cancer_type", "center"), {"kind": UNIFORM, "tiles_without_a_cell": 6}, cells)
+
+
+def handler(running_app, name: str):
+    """A handler of the Augment tab."""
+    found = [
+        b
+        for b in running_app.blocks.fns.values()
+        if getattr(b.fn, "__name__", "") == name and "augment_tab" in getattr(b.fn, "__module__", "")
+    ]
+    return found[0]
+
+
+@pytest.fixture
+def tiles(running_app, monkeypatch) -> pd.DataFrame:
+    monkeypatch.setattr(running_app.services.augmentation.__class__, "training_tiles", lambda _: TILES)
+    return TILES
+
+
+def run(running_app, **changes) -> tuple:
+    return handler(running_app, "on_plan").fn(False, *(SETTINGS | changes).values())
+
+
+def test_the_words_count_what_the_plan_holds(plan):
+    said = said_html(plan)
+    assert "7 synthetic tiles</b> in 2 of 3 cells, beside 12 real tiles. 6 more real tiles are in no cell" in said
+    assert "2 of them are of combinations that the generator never saw" in said
+    assert "In 1 cell of these the trust is not measured" in said
+    assert "1 cell left out" in said
+    assert "&lt;b&gt;Rome&lt;/b&gt;: trust 0.10 is below 0.50" in said
+
+
+def test_figure_files_and_table_hold_the_same_numbers(plan):
+    _, figure, as_json, as_csv, table = plan_shown(plan, dark=False)
+    before, after = json.loads(figure)["data"]
+    assert sum(int(text) for row in before["text"] for text in row if text) == 12
+    assert sum(int(text) for row in after["text"] for text in row if text) == 19
+    assert AugmentationPlan.from_dict(json.loads(Path(as_json["value"]).read_text())) == plan
+    assert pd.read_csv(as_csv["value"])["planned_tiles"].tolist() == [5, 2, 0]
+    assert "n/a" in table, "a trust that is not measured is not shown as a number"
+
+
+def test_cells_to_choose_from_come_with_the_smallest_first(plan):
+    assert keys_of(plan)[0] == (LUNG, "Lyon")
+
+
+def test_settings_become_the_plan(running_app, tiles):
+    said, *_, cells = run(running_app)
+    assert "7 synthetic tiles</b> in 1 of 2 cells" in said
+    assert cells["choices"][0] == f"{LUNG} | Lyon"
+    assert "3 synthetic tiles" in run(running_app, cap=3)[0]
+    assert "2 synthetic tiles" in run(running_app, ratio=0.25)[0]
+    assert "1 synthetic tile<" in run(running_app, target=WORST, cells=[f"{LUNG} | Lyon"], level=2)[0]
+    seeds = [json.loads(Path(run(running_app, seed=seed)[2]["value"]).read_text())["seed"] for seed in (0, 5)]
+    assert seeds == [0, 5]
+
+
+def test_bad_settings_are_named(running_app, tiles):
+    with pytest.raises(gr.Error, match="name one attribute"):
+        run(running_app, by=[])
+    with pytest.raises(gr.Error, match="name the cells"):
+        run(running_app, target=WORST)
+
+
+def test_a_cell_of_the_audit_is_filled_and_nothing_else(running_app):
+    fill = handler(running_app, "on_cell")
+    by, target, cells, empty = fill.fn(({"cancer_type": LUNG, "center": "Rome"}, 1.0))
+    assert (by, target["value"], cells["value"], empty) == (["cancer_type", "center"], WORST, [f"{LUNG} | Rome"], True)
+    source = fill.inputs[0]
+    assert [b for b in running_app.blocks.fns.values() if source in b.outputs], "a button hands the cell over"
