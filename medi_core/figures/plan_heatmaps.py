@@ -45,9 +45,9 @@ def plan_heatmaps(table: pd.DataFrame, rows: str, columns: str, dark: bool) -> g
     most = max(float(np.nanmax(after.to_numpy(dtype=float), initial=1)), 1.0)
     ticks = [tick for tick in TICKS if tick <= 10 * most]
     axis = {"automargin": True, "fixedrange": True, "zeroline": False, "showgrid": False}
-    figure.update_xaxes(**axis, tickangle=-45)
+    figure.update_xaxes(**axis, tickangle=-45, dtick=1, tickfont={"size": 10})
     figure.update_xaxes(title_text=title_of(columns), row=2, col=1)
-    figure.update_yaxes(**axis, autorange="reversed", title_text=title_of(rows))
+    figure.update_yaxes(**axis, autorange="reversed", dtick=1)  # its values say what they are
     figure.update_layout(
         **page_layout(dark) | {"margin": {"l": 8, "r": 8, "t": 30, "b": 8}},
         height=HEAD_PX + 2 * ROW_PX * len(before),

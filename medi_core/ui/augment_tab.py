@@ -11,7 +11,7 @@ from medi_core.figures.plan_heatmaps import plan_heatmaps
 from medi_core.metadata.schema import ATTRIBUTE, display_name
 from medi_core.metadata.vocabulary import count
 from medi_core.planning.plan import AugmentationPlan
-from medi_core.planning.targets import LIFT, TARGETS, UNIFORM, WORST, Target
+from medi_core.planning.targets import LIFT, UNIFORM, WORST, Target
 from medi_core.services.augmentation import CELL, Key, PlanConfig, plan_table
 from medi_core.ui.handlers import alert_html, reported, write_download
 from medi_core.ui.links import build_link_button, restore
@@ -24,6 +24,11 @@ INTRO = (
     "be trusted with, as measured in Fidelity, can be left out; it is listed with the reason."
 )
 TARGET_LABELS = {UNIFORM: "All cells alike", LIFT: "Lift the small ones", WORST: "Only chosen cells"}
+TARGET_INFO = {
+    UNIFORM: "Every cell comes to the same number of tiles.",
+    LIFT: "Cells smaller than a quantile of all cells come to it.",
+    WORST: "The chosen cells come to the number of tiles below, the others stay as they are.",
+}
 NUMBER_TITLES = {
     "real_tiles": "Real tiles",
     "real_patients": "Patients",
@@ -33,6 +38,7 @@ NUMBER_TITLES = {
     "left_out": "Left out",
 }
 SEPARATOR = " | "
+IS_DARK = "(_, ...rest) => [document.body.classList.contains('dark'), ...rest]"
 
 
 def build_augment_tab(shared: Shared) -> None:
@@ -51,15 +57,15 @@ def build_augment_tab(shared: Shared) -> None:
                 [(label, name) for name, label in TARGET_LABELS.items()],
                 value=UNIFORM,
                 label="Target",
-                info=TARGETS[UNIFORM],
+                info=TARGET_INFO[UNIFORM],
                 elem_id="augment-target",
             )
             level = gr.Number(
-                None, label="Tiles a cell, real and synthetic (empty: as the largest has)", precision=0, minimum=0
+                0, label="Tiles a cell, real and synthetic (0: as the largest has)", precision=0, minimum=0
             )
             quantile = gr.Slider(0, 1, value=0.5, step=0.05, label="Quantile to lift to", visible=False, buttons=[])
             cells = gr.Dropdown([], multiselect=True, label="Cells to fill", visible=False, elem_id="augment-cells")
-            cap = gr.Number(200, label="Synthetic tiles a cell, at most", precision=0, minimum=0)
+            cap = gr.Number(200, label="Synthetic tiles a cell, at most (0: no limit)", precision=0, minimum=0)
             ratio = gr.Slider(0, 4, value=1, step=0.05, label="Synthetic tiles for each real one, at most", buttons=[])
             min_trust = gr.Slider(0, 1, value=0, step=0.05, label="Trust from", buttons=[])
             measured_only = gr.Checkbox(False, label="Leave out cells whose trust is not measured")
@@ -78,7 +84,7 @@ def build_augment_tab(shared: Shared) -> None:
                 as_json = gr.DownloadButton("Download plan (JSON)", size="sm", visible=False)
                 as_csv = gr.DownloadButton("Download table (CSV)", size="sm", visible=False)
             table = gr.HTML("", padding=False, elem_id="augment-table")
-    is_dark = gr.State(False)
+    is_dark = gr.Checkbox(visible=False)  # no state: the browser fills it in, also where the figure was never in sight
 
     # --------------------------------------------------------------- handlers
     @reported
@@ -98,13 +104,13 @@ def build_augment_tab(shared: Shared) -> None:
 
     def on_target(name: str):
         visible = (name != LIFT, name == LIFT, name == WORST)
-        return gr.update(info=TARGETS[name]), *(gr.update(visible=is_shown) for is_shown in visible)
+        return gr.update(info=TARGET_INFO[name]), *(gr.update(visible=is_shown) for is_shown in visible)
 
     def on_cell(handed: tuple[dict[str, str], float]):
         """A cell of the audit: fill it, and nothing else, also where no tile of it is known."""
         values, cell = handed[0], SEPARATOR.join(handed[0].values())
         named = gr.update(choices=[cell], value=[cell], visible=True)
-        return list(values), gr.update(value=WORST, info=TARGETS[WORST]), named, True
+        return list(values), gr.update(value=WORST, info=TARGET_INFO[WORST]), named, True
 
     def on_restore(request: gr.Request):
         query = dict(request.query_params)
@@ -118,6 +124,7 @@ def build_augment_tab(shared: Shared) -> None:
         "fn": on_plan,
         "inputs": [is_dark, *settings],
         "outputs": outputs,
+        "js": IS_DARK,
         "api_visibility": "private",
         "show_progress": "minimal",
         "show_progress_on": said,
@@ -180,11 +187,11 @@ def keys_of(plan: AugmentationPlan) -> list[Key]:
 def _config(
     by: Sequence[str], target: str, level, quantile, cells, cap, ratio, min_trust, measured_only, empty, seed
 ) -> PlanConfig:
-    """Widget values → config; an empty field is no limit, and what the target does not show is not passed on."""
-    level = None if target == LIFT or level is None else int(level)
+    """Widget values → config; 0 is no limit, and what the target does not show is not passed on."""
+    level = int(level or 0) or None if target != LIFT else None
     return PlanConfig(
         tuple(by or ()),
-        Target(target, level, quantile, None if cap is None else int(cap), ratio=ratio),
+        Target(target, level, quantile, int(cap or 0) or None, ratio=ratio),
         with_empty=empty,
         min_trust=min_trust,
         measured_only=measured_only,

@@ -14,6 +14,14 @@ _SCRIPT = """
 const source = %r;
 const target = () => element.querySelector('.medi-plot');
 const fitToPhone = layout => {
+    const bar = layout.coloraxis?.colorbar;
+    if (bar) {  // beside a heat map it would take a third of the width
+        Object.assign(bar, {orientation: 'h', x: 0.5, xanchor: 'center', y: layout.showlegend ? 1.1 : 1.02, yanchor: 'bottom', len: 0.9});
+        layout.margin = {...layout.margin, t: 110};
+        for (const [name, axis] of Object.entries(layout)) {
+            if (/^[xy]axis/.test(name)) axis.tickfont = {...axis.tickfont, size: 8};
+        }
+    }
     const legend = layout.legend ??= {};
     if (legend.orientation === 'h') {  // stands above the figure, there in several lines
         layout.height += 80;

@@ -14,7 +14,7 @@ from medi_core.ui.augment_tab import keys_of, plan_shown, said_html
 
 BREAST, LUNG = "Breast_invasive_carcinoma", "Lung_adenocarcinoma"
 SETTINGS = {
-    **{"by": ["cancer_type", "center"], "target": UNIFORM, "level": None, "quantile": 0.5, "cells": [], "cap": None},
+    **{"by": ["cancer_type", "center"], "target": UNIFORM, "level": 0, "quantile": 0.5, "cells": [], "cap": 0},
     **{"ratio": 4, "min_trust": 0, "measured_only": False, "empty": False, "seed": 3},
 }
 TILES = pd.DataFrame(
