@@ -12,6 +12,7 @@ from medi_core.services.audit import AuditService
 from medi_core.services.augmentation import AugmentationService
 from medi_core.services.classification import ClassificationService
 from medi_core.services.copy_pairs import CopyAuditService
+from medi_core.services.dataset_generation import DatasetService
 from medi_core.services.embedding import EmbeddingService
 from medi_core.services.encoding import EncodingService
 from medi_core.services.experiment import ExperimentService
@@ -20,6 +21,7 @@ from medi_core.services.generation import GenerationService
 from medi_core.services.reference import ReferenceService
 from medi_core.services.review import ReviewService
 from medi_core.services.studies import StudyService
+from medi_core.services.tile_measures import MeasureService
 from medi_core.services.welcome import WelcomeService
 from medi_core.settings import Settings
 
@@ -44,6 +46,7 @@ class Services:
     classification: ClassificationService
     audit: AuditService
     augmentation: AugmentationService
+    datasets: DatasetService
     experiment: ExperimentService
     review: ReviewService
     studies: StudyService
@@ -75,6 +78,7 @@ def build_services(settings: Settings) -> Services:
     fidelity = FidelityService(reference, checkpoint.vocabulary)
     copies = CopyAuditService(generation, reference, attached)
     audit = AuditService(settings.assets_dir / "reference", settings.assets_dir / "predictions.parquet")
+    augmentation = AugmentationService(checkpoint, reference, fidelity)
     store = ReviewStore(settings.data_dir)
     return Services(
         settings,
@@ -88,7 +92,8 @@ def build_services(settings: Settings) -> Services:
         copies,
         classification,
         audit,
-        AugmentationService(checkpoint, reference, fidelity),
+        augmentation,
+        DatasetService(generation, augmentation, MeasureService(reference, encoding, classification)),
         ExperimentService(reference),
         ReviewService(store),
         StudyService(store, generation, attached),

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from medi_core.commands.classifier import add_classifier_commands
 from medi_core.commands.data import add_data_commands
+from medi_core.commands.dataset import add_dataset_commands
 from medi_core.commands.evaluation import add_evaluation_commands
 from medi_core.commands.experiment import add_experiment_commands
 from medi_core.commands.fidelity import add_fidelity_commands
@@ -63,6 +64,7 @@ def _build_parser() -> argparse.ArgumentParser:
         add_experiment_commands,
         add_paper_commands,
         add_plan_commands,
+        add_dataset_commands,
         add_review_commands,
         add_data_commands,
         add_training_commands,

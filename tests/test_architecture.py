@@ -34,7 +34,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "app": {"bootstrap", "errors", "settings", "storage", "ui"},
     "__main__": {"cli"},
     "cli": {"commands", "errors"},
-    "commands": BELOW_UI | {"bootstrap", "figures"},
+    "commands": BELOW_UI | {"bootstrap", "engines", "figures"},
+    "engines": {"bootstrap", "data", "errors", "planning", "services", "settings"},
     "bootstrap": BELOW_UI,
     # widgets, and what they call
     "ui": {
@@ -82,6 +83,7 @@ HOME_OF: dict[str, set[str]] = {
     "safetensors": {
         *("checkpoints", "checkpoint_checks", "classifier_checkpoint", "data", "models", "training", "storage"),
     },
+    "ray": {"engines"},
     "huggingface_hub": {"checkpoints", "data", "models"},
     "umap": {"projection"},
     "sklearn": {"data", "metrics", "projection", "services", "training"},

@@ -3,7 +3,9 @@
 Columns: `path` (required; relative to the manifest), `x`, `y` (upper left corner of a grid tile in a
 larger region, px), the attributes of `metadata/schema.py`, `patient_id`, `slide`, `mpp`, `split`,
 `tissue` (tumor or benign), `dataset`, `licence`, `source`, and of synthetic tiles `origin`, `checkpoint`,
-`seed` and `requested` (what was asked for, JSON). Binned attributes hold numbers.
+`seed` and `requested` (what was asked for, JSON), and what was measured of them: `verdict` (of the classifier) with
+its `verdict_probability`, `trust` in the combination, and `train_distance` to the nearest training tile. Binned
+attributes hold numbers.
 """
 
 import os
@@ -20,12 +22,15 @@ SPLITS = ("train", "val", "test")
 HELD_OUT_SPLITS = ("val", "test")
 """Whose patients the generator never saw."""
 TISSUES = ("tumor", "benign")
-SYNTHETIC_COLUMNS = ("origin", "checkpoint", "seed", "requested")
+MEASURED_COLUMNS = ("verdict", "verdict_probability", "trust", "train_distance")
+"""What bulk generation measures of each tile (services/tile_measures.py)."""
+SYNTHETIC_COLUMNS = ("origin", "checkpoint", "seed", "requested", *MEASURED_COLUMNS)
 OTHER_COLUMNS = ("patient_id", "slide", "mpp", "split", "tissue", "dataset", "licence", "source", *SYNTHETIC_COLUMNS)
 COLUMNS = ("path", "x", "y", *(a.name for a in ATTRIBUTES), *OTHER_COLUMNS)
-NUMERIC = {"x": (0, 1e6), "y": (0, 1e6), "mpp": (0.01, 20.0)} | {
-    a.name: a.bounds for a in ATTRIBUTES if a.kind == "binned"
-}
+NUMERIC = {
+    **{"x": (0, 1e6), "y": (0, 1e6), "mpp": (0.01, 20.0)},
+    **{"verdict_probability": (0, 1), "trust": (0, 1), "train_distance": (0, 2)},
+} | {a.name: a.bounds for a in ATTRIBUTES if a.kind == "binned"}
 ALLOWED = {"split": SPLITS, "tissue": TISSUES, "origin": ("real", "synthetic")} | {
     a.name: a.allowed for a in ATTRIBUTES if a.allowed
 }

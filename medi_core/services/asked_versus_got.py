@@ -118,8 +118,8 @@ def asked_versus_got(reference_set: ReferenceSet, attribute: str, seed: int = 0)
     if attribute not in ASKED_IN:
         raise InvalidRequestError(f"attribute = {attribute!r}: it must be one of {', '.join(ASKED_IN)}")
     tiles = reference_set.tiles
-    is_known, is_real = tiles[attribute].notna(), tiles["origin"] == "real"
-    probe = _probe_of(reference_set.part(is_real & is_known & is_train_split(tiles)), attribute)
+    is_known = tiles[attribute].notna()
+    probe = training_probe(reference_set, attribute)
     held_out = reference_set.part(is_known & is_held_out(tiles))
     tables = []
     for group in ASKED_IN[attribute]:
@@ -136,6 +136,20 @@ def asked_versus_got(reference_set: ReferenceSet, attribute: str, seed: int = 0)
     table["ratio"] = table["agreement"] / table["real_agreement"].where(table["real_agreement"] > 0)
     table["chance"] = 1 / len(probe.classes) if probe else np.nan
     return table.assign(attribute=attribute).sort_values("value", kind="stable", ignore_index=True)[list(ASKED_COLUMNS)]
+
+
+def training_probe(reference_set: ReferenceSet, attribute: str) -> Probe | None:
+    """What tells the values of an attribute apart, learnt from real tiles of the training split.
+
+    Returns:
+        `None` where there are too few tiles to learn any two values.
+    """
+    tiles = reference_set.tiles
+    real = reference_set.part((tiles["origin"] == "real") & tiles[attribute].notna() & is_train_split(tiles))
+    try:
+        return fit_probe(real.features, real.tiles[attribute], real.tiles["patient_id"])
+    except TooFewTilesError:
+        return None
 
 
 def stain_agreement(synthetic: pd.DataFrame) -> pd.DataFrame:
@@ -157,14 +171,6 @@ def stain_agreement(synthetic: pd.DataFrame) -> pd.DataFrame:
             spearman = both["asked"].rank().corr(both["got"].rank()) if tells else np.nan
             rows.append((name, len(both), spearman))
     return pd.DataFrame(rows, columns=list(STAIN_COLUMNS))
-
-
-def _probe_of(real: ReferenceSet, attribute: str) -> Probe | None:
-    """`None` where there are too few tiles to learn any two values."""
-    try:
-        return fit_probe(real.features, real.tiles[attribute], real.tiles["patient_id"])
-    except TooFewTilesError:
-        return None
 
 
 def _agreement(probe: Probe | None, part: ReferenceSet, attribute: str, groups: Sequence, seed: int) -> pd.DataFrame:

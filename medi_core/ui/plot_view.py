@@ -16,7 +16,8 @@ const target = () => element.querySelector('.medi-plot');
 const fitToPhone = layout => {
     const bar = layout.coloraxis?.colorbar;
     if (bar) {  // beside a heat map it would take a third of the width
-        Object.assign(bar, {orientation: 'h', x: 0.5, xanchor: 'center', y: layout.showlegend ? 1.1 : 1.02, yanchor: 'bottom', len: 0.9});
+        const y = layout.showlegend ? 1.1 : 1.02;
+        Object.assign(bar, {orientation: 'h', x: 0.5, xanchor: 'center', y, yanchor: 'bottom', len: 0.9});
         layout.margin = {...layout.margin, t: 110};
         for (const [name, axis] of Object.entries(layout)) {
             if (/^[xy]axis/.test(name)) axis.tickfont = {...axis.tickfont, size: 8};

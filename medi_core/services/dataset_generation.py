@@ -1,0 +1,257 @@
+"""A plan → a data set on disk, shard by shard: reproducible, resumable, measured. No widgets.
+
+Tile = checkpoint, cell and seed. A shard depends on nothing but the plan, so that any worker can make it, twice if one
+died, and the bytes are the same on one type of device.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from medi_core.data.shard_files import (
+    SUFFIX,
+    WEBDATASET,
+    ShardRecord,
+    ShardTile,
+    has_record,
+    open_dataset,
+    read_record,
+    write_shard,
+    write_summary,
+)
+from medi_core.data.tile_files import LICENCE, encode_png, provenance_json
+from medi_core.errors import InvalidRequestError, PlanError
+from medi_core.metadata.schema import ATTRIBUTE
+from medi_core.planning.plan import AugmentationPlan
+from medi_core.planning.shards import DEFAULT_SHARD_SIZE, CellTiles, Shard, shards_of
+from medi_core.services.augmentation import AugmentationService
+from medi_core.services.export import strength_or_none
+from medi_core.services.generated_tile import GeneratedTile
+from medi_core.services.generation import GenerationRequest, GenerationService
+from medi_core.services.tile_measures import MeasureService, TileMeasures, training_rows
+
+TILES_AT_ONCE = 64
+"""Of one request: what is lost where memory runs out, and how often progress is told."""
+COPY, UNRECOGNISED = "copies", "not recognised by probes"
+SIGNIFICANT = 4
+"""Digits of measured numbers: the last ones of a float differ between machines."""
+
+
+@dataclass(frozen=True)
+class DatasetOptions:
+    """How a plan becomes files."""
+
+    form: str = WEBDATASET
+    """`folder`, `zip` or `webdataset`."""
+    shard_size: int = DEFAULT_SHARD_SIZE
+    drop_unrecognised: bool = False
+    """Leave out tiles in which the probes do not see what was asked for."""
+    drop_copies_of: Path | None = None
+    """Manifest of the training regions: leave out tiles that the copy audit would flag."""
+
+    def __post_init__(self) -> None:
+        if self.form not in SUFFIX:
+            raise PlanError(f"format {self.form!r} is unknown; known: {', '.join(SUFFIX)}")
+
+
+@dataclass(frozen=True)
+class DatasetProgress:
+    """What a run tells while it goes on."""
+
+    done: int
+    """Tiles made or found, those that were left out by a filter among them."""
+    total: int
+    made: int
+    """Tiles made by this run."""
+    seconds: float
+    """Since it began."""
+    note: str = ""
+    """What a person should know, e.g. that a shard was damaged and is made anew."""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the rate of this run; `None` before its first tile."""
+        return (self.total - self.done) * self.seconds / self.made if self.made else None
+
+
+Report = Callable[[str, int], None]
+"""Called with (note, tiles made since the last call)."""
+Engine = Callable[[Sequence[Shard], Report], Iterator[tuple[Shard, ShardRecord]]]
+"""Makes and writes shards, in any order."""
+
+
+class DatasetService:
+    """Data sets from plans with the loaded checkpoint."""
+
+    def __init__(
+        self, generation: GenerationService, augmentation: AugmentationService, measures: MeasureService
+    ) -> None:
+        self._generation, self._augmentation, self._measures = generation, augmentation, measures
+
+    def run(
+        self,
+        plan: AugmentationPlan,
+        folder: Path,
+        options: DatasetOptions,
+        on_progress: Callable[[DatasetProgress], None] = lambda _: None,
+        engine: Engine | None = None,
+    ) -> dict[str, Any]:
+        """Make what is missing of a data set; answers the summary that is written beside it.
+
+        Args:
+            folder: new, empty, or begun with the same plan and options: then shards that are whole are kept.
+            on_progress: an error it raises ends the run; what is written by then is whole.
+            engine: by default one shard after the other, here.
+
+        Raises:
+            PlanError: a plan that this checkpoint cannot run.
+            StorageError: the folder holds something else, or cannot be written.
+            ReferenceSetError, ManifestError: a filter without what it needs.
+        """
+        shards = shards_of(plan, options.shard_size)
+        self._augmentation.require_runnable(plan)
+        if options.drop_unrecognised:
+            self._measures.require_probes()
+        open_dataset(folder, self._head(plan, options))
+        begun, made, done = time.monotonic(), 0, 0
+
+        def tell(note: str, num: int) -> None:
+            nonlocal made, done
+            made, done = made + num, done + num
+            on_progress(DatasetProgress(done, plan.num_tiles, made, time.monotonic() - begun, note))
+
+        records: dict[int, ShardRecord] = {}
+        for shard in shards:
+            if record := read_record(folder, shard.name, options.form):
+                records[shard.index] = record
+                done += shard.num_tiles
+            elif has_record(folder, shard.name):
+                tell(f"{shard.name} is damaged and is made anew", 0)
+        tell(f"{len(records)} of {len(shards)} shards were there" if records else "", 0)
+        missing = [shard for shard in shards if shard.index not in records]
+        engine = engine or (lambda shards, report: self._one_by_one(plan, folder, options, shards, report))
+        for shard, record in engine(missing, tell) if missing else ():
+            records[shard.index] = record
+        return self._summarize(plan, folder, options, [records[shard.index] for shard in shards])
+
+    def make_shard(
+        self,
+        plan: AugmentationPlan,
+        shard: Shard,
+        folder: Path,
+        options: DatasetOptions,
+        report: Report = lambda *_: None,
+    ) -> ShardRecord:
+        """Make, measure, filter and write one shard; a function of the plan, the shard and the options.
+
+        Raises:
+            StorageError: it cannot be written; nothing half stays.
+        """
+        training = None if options.drop_copies_of is None else training_rows(options.drop_copies_of)
+        kept: list[ShardTile] = []
+        dropped = dict.fromkeys(_filters(options), 0)
+        number = 0
+        for part in shard.parts:
+            tiles = self._generate(plan, part, report)
+            measures = self._measures.measure(tiles)
+            is_copy = [False] * len(tiles) if training is None else self._measures.copies(tiles, training)
+            for tile, measured, copied in zip(tiles, measures, is_copy, strict=True):
+                name = f"{shard.index:05d}-{number:05d}.png"
+                number += 1
+                if copied:
+                    dropped[COPY] += 1
+                elif options.drop_unrecognised and not measured.is_recognised:
+                    dropped[UNRECOGNISED] += 1
+                else:
+                    png = encode_png(tile.image, tile.provenance())
+                    kept.append(ShardTile(name, png, _row(tile, measured, part.cell.trust)))
+        return write_shard(folder, shard.name, options.form, kept, dropped)
+
+    def _one_by_one(
+        self,
+        plan: AugmentationPlan,
+        folder: Path,
+        options: DatasetOptions,
+        shards: Sequence[Shard],
+        report: Report,
+    ) -> Iterator[tuple[Shard, ShardRecord]]:
+        for shard in shards:
+            yield shard, self.make_shard(plan, shard, folder, options, report)
+
+    def _generate(self, plan: AugmentationPlan, part: CellTiles, report: Report) -> list[GeneratedTile]:
+        """All tiles of a part; where memory runs out, in smaller requests."""
+        request = GenerationRequest(
+            part.cell.record, part.seeds(plan.seed), plan.num_inference_steps, plan.guidance_scale
+        )
+        made: list[GeneratedTile] = []
+        at_once = TILES_AT_ONCE
+        while len(made) < len(request.seeds):
+            seeds = request.seeds[len(made) : len(made) + at_once]
+            try:
+                made += self._generation.generate(replace(request, seeds=seeds))
+            except (MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                if at_once == 1:
+                    raise InvalidRequestError("the memory does not hold a single tile: free some of it") from error
+                at_once = max(1, min(at_once, len(seeds)) // 2)
+                report(f"memory ran out: {at_once} tiles at once from here on", 0)
+            else:
+                report("", len(seeds))
+        return made
+
+    def _head(self, plan: AugmentationPlan, options: DatasetOptions) -> dict[str, Any]:
+        """What decides the bytes."""
+        filters = {"drop_unrecognised": options.drop_unrecognised, "drop_copies": options.drop_copies_of is not None}
+        facts = {"plan": plan.id, "checkpoint": plan.checkpoint, "classifier": self._measures.classifier_id}
+        return facts | {"format": options.form, "shard_size": options.shard_size} | filters
+
+    def _summarize(
+        self, plan: AugmentationPlan, folder: Path, options: DatasetOptions, records: Sequence[ShardRecord]
+    ) -> dict[str, Any]:
+        rows = [row for record in records for row in record.rows]
+        dropped = {name: sum(record.dropped[name] for record in records) for name in _filters(options)}
+        summary = {
+            **{"plan": plan.id, "checkpoint": plan.checkpoint, "format": options.form, "shards": len(records)},
+            **{"tiles_planned": plan.num_tiles, "tiles": len(rows), "dropped": dropped},
+        }
+        manifest = write_summary(folder, options.form, rows, summary)
+        return summary | {"manifest": str(manifest)}
+
+
+def _filters(options: DatasetOptions) -> tuple[str, ...]:
+    wanted = {COPY: options.drop_copies_of is not None, UNRECOGNISED: options.drop_unrecognised}
+    return tuple(name for name, is_wanted in wanted.items() if is_wanted)
+
+
+def _row(tile: GeneratedTile, measured: TileMeasures, trust: float | None) -> dict[str, Any]:
+    """Of the manifest, but for the path: what was asked for, and what was measured."""
+    categorical = {k: v for k, v in tile.record.to_dict().items() if ATTRIBUTE[k].kind == "categorical"}
+    return categorical | {
+        "hematoxylin": _rounded(strength_or_none(tile.hematoxylin)),
+        "eosin": _rounded(strength_or_none(tile.eosin)),
+        "mpp": 0.5,
+        "origin": "synthetic",
+        "checkpoint": tile.checkpoint_id,
+        "seed": str(tile.seed),
+        "requested": provenance_json(tile.provenance()),
+        "verdict": measured.verdict,
+        "verdict_probability": _rounded(measured.verdict_probability),
+        "trust": _rounded(trust),
+        "train_distance": _rounded(measured.train_distance),
+        "dataset": "medi-synthetic",
+        "licence": LICENCE,
+    }
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None or pd.isna(number) else float(f"{float(number):.{SIGNIFICANT}g}")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch says so by a RuntimeError, of its own kind on a graphics card."""
+    return isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate" in str(error)
