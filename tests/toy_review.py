@@ -18,7 +18,7 @@ from medi_core.review.study import StudyDesign
 from medi_core.services.review import SPECIALITIES
 
 ROOT = Path(__file__).resolve().parents[1]
-START_SECONDS = 180
+START_SECONDS = 600
 PNG = b"not really a PNG"
 
 

@@ -1,4 +1,4 @@
-"""Commands around blinded reviews: make a study, follow it, close it, read its results, back it up."""
+"""Commands around blinded reviews: make a study, follow it, close it, read its results, delete a reader, back it up."""
 
 import argparse
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def add_review_commands(commands) -> None:
-    """review new, list, close, results, backup."""
+    """review new, list, close, results, delete-reader, backup."""
     review = commands.add_parser("review", help="blinded review by pathologists")
     actions = review.add_subparsers(required=True, metavar="COMMAND")
     _add_new(actions)
@@ -21,14 +21,18 @@ def add_review_commands(commands) -> None:
         ("list", review_list, "studies, and how many answers each has"),
         ("close", review_close, "take no more answers of a study, and reveal it; cannot be undone"),
         ("results", review_results, "the numbers of a closed study, each with n and interval"),
+        ("delete-reader", review_delete_reader, "delete a reader with all answers; cannot be undone"),
         ("backup", review_backup, "copy all studies into one file, while readers go on"),
     ):
         command = add_command(actions, name, run, summary, text=results_text if name == "results" else None)
         command.add_argument("--data-dir", help="where studies are kept (default: MEDI_DATA_DIR)")
-        if name in ("close", "results"):
+        if name in ("close", "results", "delete-reader"):
             command.add_argument("study", help="code of the study: review list")
         if name == "results":
             command.add_argument("--out", type=Path, help="also write answers, codebook and results as this zip")
+        if name == "delete-reader":
+            command.add_argument("reader", help="reader id: review list")
+            command.add_argument("--yes", action="store_true", help="delete; without it, say what would be deleted")
         if name == "backup":
             command.add_argument("--out", type=Path, required=True, help="file to write")
 
@@ -49,6 +53,7 @@ def review_new(flags: argparse.Namespace) -> dict[str, Any]:
         centers=tuple(flags.centers),
         num_repeats=flags.repeats,
         num_pairs=flags.pairs,
+        num_examples=flags.examples,
         num_practice=flags.practice,
         seed=draw_seed() if flags.seed is None else flags.seed,
         display_px=flags.display_px,
@@ -96,6 +101,25 @@ def review_results(flags: argparse.Namespace) -> dict[str, Any]:
         with translate_write_errors(str(flags.out)):
             flags.out.write_bytes(export_zip(answer, rows))
     return answer
+
+
+def review_delete_reader(flags: argparse.Namespace) -> dict[str, Any]:
+    """Delete one reader of a study, and nothing of the others.
+
+    Raises:
+        InvalidRequestError: there is no such study or reader, or `--yes` was not given.
+    """
+    from medi_core.errors import InvalidRequestError
+
+    store = _store(flags)
+    store.study(flags.study)
+    if not flags.yes and (known := store.reader(flags.study, flags.reader)):
+        raise InvalidRequestError(
+            f"{flags.reader!r} and {len(store.answers(known))} answers would be deleted, which cannot be undone: "
+            "add --yes if that is wanted"
+        )
+    num = store.delete_reader(flags.study, flags.reader)
+    return {"study": flags.study, "reader": flags.reader, "deleted_answers": num}
 
 
 def review_backup(flags: argparse.Namespace) -> dict[str, Any]:
@@ -146,6 +170,7 @@ def _add_new(actions) -> None:
     command.add_argument("--centers", nargs="+", default=[], help="every crossing with the types, also never seen")
     command.add_argument("--repeats", type=int, default=0, help="tiles shown twice, for agreement within readers")
     command.add_argument("--pairs", type=int, default=10, help="for the task center_pair (default: 10)")
+    command.add_argument("--examples", type=int, default=3, help="of the center a pair asks about (default: 3)")
     command.add_argument("--practice", type=int, default=4, help="tiles with feedback, outside the study (default: 4)")
     command.add_argument("--seed", type=int, help="keep it to yourself (default: drawn at random)")
     command.add_argument("--display-px", type=int, default=384, help="largest size on the screen (default: 384)")

@@ -1,4 +1,6 @@
-"""Figures of a review: realism by origin, accuracy by subgroup, where artefacts were marked. Knows numbers, no study.
+"""Figures of a review: ROC curves, realism by origin, accuracy by subgroup, where artefacts were marked.
+
+They know numbers, and no study.
 
 Ink is a grey that can be read on a white and on a dark page.
 """
@@ -38,6 +40,49 @@ def realism_figure(counts: Mapping[str, Sequence[int]]) -> go.Figure:
     ]
     figure = go.Figure(bars, _layout("Realism: 1 = not at all, 5 = as real"))
     return figure.update_yaxes(tickformat=".0%", title="share of answers").update_xaxes(dtick=1)
+
+
+def roc_figure(points: Sequence[Mapping[str, Any]], aucs: Mapping[str, Mapping[str, Any]]) -> go.Figure:
+    """ROC curves from confidence: a thin one a reader, a thick one of all answers pooled, each with its AUC.
+
+    Args:
+        points: `reader`, `false_positive_rate`, `true_positive_rate`, in the order of a curve; "pooled" is one.
+        aucs: reader → `value`, `ci_low`, `ci_high`, `n` of a curve, and under "mean" of the mean over readers.
+    """
+    curves: dict[str, list[Mapping[str, Any]]] = {}
+    for point in points:
+        curves.setdefault(point["reader"], []).append(point)
+    traces = [_curve(reader, curve, aucs[reader]) for reader, curve in curves.items()]
+    chance = go.Scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": INK, "dash": "dot", "width": 1}, name="chance")
+    title = f"ROC of calling a tile synthetic, by confidence<br>mean over readers: AUC {_auc_words(aucs['mean'])}"
+    figure = go.Figure([chance, *traces], _layout(title))
+    figure.update_layout(margin={"t": 90}, legend={"orientation": "v", "x": 1, "y": 0, "yanchor": "bottom"})
+    figure.update_xaxes(range=[-0.02, 1.02], title="real tiles called synthetic (1 − specificity)", constrain="domain")
+    return figure.update_yaxes(
+        range=[-0.02, 1.02], title="synthetic tiles called so (sensitivity)", scaleanchor="x", constrain="domain"
+    )
+
+
+def _curve(reader: str, points: Sequence[Mapping[str, Any]], auc: Mapping[str, Any]) -> go.Scatter:
+    is_pooled = reader == "pooled"
+    name = f"{'all answers pooled' if is_pooled else escape(reader)}: AUC {_auc_words(auc)}"
+    return go.Scatter(
+        x=[point["false_positive_rate"] for point in points],
+        y=[point["true_positive_rate"] for point in points],
+        mode="lines+markers" if is_pooled else "lines",
+        line={"color": COLOURS["real"] if is_pooled else INK, "width": 4 if is_pooled else 1},
+        opacity=1 if is_pooled else 0.6,
+        name=name,
+        showlegend=is_pooled,
+        hovertemplate=f"{name}<extra></extra>",
+    )
+
+
+def _auc_words(auc: Mapping[str, Any]) -> str:
+    if auc["value"] is None:
+        return f"n/a (n = {auc['n']:,})"
+    interval = "n/a" if auc["ci_low"] is None else f"{auc['ci_low']:.2f} to {auc['ci_high']:.2f}"
+    return f"{auc['value']:.2f} ({interval}; n = {auc['n']:,})"
 
 
 def subgroup_figure(rows: Sequence[Mapping[str, Any]]) -> go.Figure:

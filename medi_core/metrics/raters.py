@@ -96,6 +96,24 @@ def roc_auc(
     return _estimate(_histograms(is_positive, scores), readers, cases, _auc_of_sums, seed)
 
 
+def roc_curve(is_positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points of the empirical ROC curve of a graded answer, from (0, 0) to (1, 1), one a level and the start.
+
+    Args:
+        is_positive, scores: as `roc_auc`; its value is the area under the straight lines between the points.
+
+    Returns:
+        False positive rate, true positive rate and the score from which on an answer is called positive (infinite at
+        the start), `(L + 1,)` each; empty where a kind is missing.
+    """
+    from sklearn.metrics import roc_curve as points_of
+
+    positive = np.asarray(is_positive, bool)
+    if positive.all() or not positive.any():
+        return (np.empty(0),) * 3
+    return points_of(positive, np.asarray(scores, float), drop_intermediate=False)
+
+
 def mean_roc_auc(
     is_positive: np.ndarray, scores: np.ndarray, readers: Sequence[object], cases: Sequence[object], seed: int = 0
 ) -> Estimate:

@@ -50,6 +50,18 @@ class NewItem:
 
 
 @dataclass(frozen=True)
+class ExampleSet:
+    """Tiles of one (cancer type, center), shown beside every pair that asks about it."""
+
+    id: str
+    """Random; the prompt of a pair names it."""
+    images: tuple[bytes, ...] = field(repr=False)
+    """As those of a `ReviewItem`."""
+    facts: tuple[Mapping[str, Any], ...]
+    """What each of them is."""
+
+
+@dataclass(frozen=True)
 class Step:
     """One question about one item."""
 

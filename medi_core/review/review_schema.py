@@ -41,6 +41,13 @@ MIGRATIONS: tuple[str, ...] = (
         FOREIGN KEY (reader, item, task) REFERENCES answers(reader, item, task)
     );
     """,
+    # 3: examples of the center that pairs ask about; what they are, for the record, is in `facts`
+    """
+    CREATE TABLE examples (
+        id TEXT NOT NULL, part INTEGER NOT NULL, study TEXT NOT NULL REFERENCES studies(id),
+        png BLOB NOT NULL, facts TEXT NOT NULL, PRIMARY KEY (id, part)
+    );
+    """,
 )
 VERSION = len(MIGRATIONS)
 

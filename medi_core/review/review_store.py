@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from medi_core.errors import InvalidRequestError, StorageError
-from medi_core.review.blinding import PRACTICE, NewItem, PlacedItem, ReviewItem
+from medi_core.review.blinding import PRACTICE, ExampleSet, NewItem, PlacedItem, ReviewItem
 from medi_core.review.review_schema import migrate
 from medi_core.review.study import StudyDesign
 
@@ -57,8 +57,8 @@ class ReviewStore:
         self.path = folder / FILE_NAME
         self._lock, self._is_held = threading.Lock(), False
 
-    def add_study(self, study: Study, items: Sequence[NewItem]) -> None:
-        """A study with all its items, in one transaction."""
+    def add_study(self, study: Study, items: Sequence[NewItem], examples: Sequence[ExampleSet] = ()) -> None:
+        """A study with all its items and examples, in one transaction."""
         with self._transaction() as db:
             db.execute(
                 "INSERT INTO studies VALUES (?, ?, ?, ?, NULL)",
@@ -70,6 +70,10 @@ class ReviewStore:
                 parts = [(new.placed.id, part, png) for part, png in enumerate(new.images)]
                 db.executemany("INSERT INTO images VALUES (?, ?, ?)", parts)
                 db.execute("INSERT INTO facts VALUES (?, ?)", (new.placed.id, _json(new.facts)))
+            for shown in examples:
+                pairs = enumerate(zip(shown.images, shown.facts, strict=True))
+                rows = [(shown.id, part, study.id, png, _json(facts)) for part, (png, facts) in pairs]
+                db.executemany("INSERT INTO examples VALUES (?, ?, ?, ?, ?)", rows)
 
     def studies(self) -> list[Study]:
         """All of them, the newest first."""
@@ -98,6 +102,11 @@ class ReviewStore:
         rows = self._read("SELECT png FROM images WHERE item = ? ORDER BY part", (item_id,))
         return ReviewItem(item_id, tuple(row["png"] for row in rows))
 
+    def examples(self, example_set: str) -> tuple[bytes, ...]:
+        """The pixels of examples, as the prompt of a pair names them."""
+        rows = self._read("SELECT png FROM examples WHERE id = ? ORDER BY part", (example_set,))
+        return tuple(row["png"] for row in rows)
+
     def practice_facts(self, item_id: str) -> dict[str, Any]:
         """What a practice item is; a bug where it is none."""
         query = "SELECT facts FROM facts JOIN items ON items.id = facts.item WHERE item = ? AND block = ?"
@@ -120,6 +129,24 @@ class ReviewStore:
         query = "SELECT key, name, code_hash, years, speciality FROM readers WHERE study = ? AND name = ?"
         rows = self._read(query, (study_id, name))
         return Reader(**rows[0]) if rows else None
+
+    def delete_reader(self, study_id: str, name: str) -> int:
+        """Delete a reader with all answers, corrections included; returns how many answers there were.
+
+        Deleted rows are overwritten with zeros (`secure_delete`), and the log that still holds them is emptied.
+
+        Raises:
+            InvalidRequestError: the study has no reader of this name.
+        """
+        reader = self.reader(study_id, name)
+        if reader is None:
+            raise InvalidRequestError(f"the study has no reader {name!r}: see the list of its readers")
+        with self._transaction() as db:
+            db.execute("DELETE FROM corrections WHERE reader = ?", (reader.key,))
+            num = db.execute("DELETE FROM answers WHERE reader = ?", (reader.key,)).rowcount
+            db.execute("DELETE FROM readers WHERE key = ?", (reader.key,))
+        self._read("PRAGMA wal_checkpoint(TRUNCATE)")
+        return num
 
     def put_answer(self, study_id: str, reader: Reader, item_id: str, task: str, value: Any) -> None:
         """Store or correct an answer; it is on the disk when this returns. The same answer twice is stored once.
@@ -252,6 +279,7 @@ class ReviewStore:
                 raise sqlite3.OperationalError("its file system cannot hold a write-ahead log")
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
+            db.execute("PRAGMA secure_delete = ON")
             migrate(db, self.path.name)
         except BaseException:
             db.close()

@@ -10,6 +10,7 @@ from medi_core.review.tasks import CANCER_TYPE, CENTER_PAIR, MORPHOLOGY, TASKS
 
 MAX_ITEMS = 1000
 MAX_NAME = 80
+MAX_EXAMPLES = 6
 DISPLAY_PX = (128, 1024)
 MAX_SEED = 2**31 - 1
 
@@ -38,6 +39,8 @@ class StudyDesign:
     """Tiles that come a second time, after all others, for the agreement of a reader with himself."""
     num_pairs: int = 10
     """Of tiles of two centers, only where the task is asked."""
+    num_examples: int = 3
+    """Tiles of the center that a pair asks about, shown beside it."""
     num_practice: int = 4
     """Tiles outside the study, with feedback; a pair is added where the study has some."""
     seed: int = 0
@@ -66,6 +69,8 @@ class StudyDesign:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "StudyDesign":
+        """Studies of older versions had no examples."""
+        plain = {"num_examples": 0} | dict(plain)
         return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in plain.items()})
 
     def _check_tasks(self) -> None:
@@ -86,6 +91,7 @@ class StudyDesign:
             "share_real": (0, 1),
             "num_repeats": (0, self.num_tiles),
             "num_pairs": (1, MAX_ITEMS),
+            "num_examples": (0, MAX_EXAMPLES),
             "num_practice": (0, 20),
             "seed": (0, MAX_SEED),
             "display_px": DISPLAY_PX,

@@ -16,7 +16,12 @@ MAX_MARKS = 50
 MAX_COMMENT = 2000
 
 Prompt = Mapping[str, Any]
-"""What a question about an item says beyond its pixels: `options`, and for pairs the `center`."""
+"""What a question about an item says beyond its pixels: `options`, and for pairs the `center` and its `examples`."""
+EXAMPLES_OF = {
+    "real": "Examples from {center}, of other patients",
+    "synthetic": "Examples of {center}: synthetic, made by the model",
+}
+"""Kind of the examples → what stands above them."""
 
 
 @dataclass(frozen=True)

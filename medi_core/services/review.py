@@ -15,7 +15,7 @@ from medi_core.errors import InvalidRequestError
 from medi_core.review.blinding import PRACTICE, Step, neutral_id, steps_of
 from medi_core.review.review_store import Reader, ReviewStore, Study
 from medi_core.review.study import StudyDesign
-from medi_core.review.tasks import ORIGIN, TASKS, check_answer, is_right, truth_of
+from medi_core.review.tasks import EXAMPLES_OF, ORIGIN, TASKS, check_answer, is_right, truth_of
 
 READER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,39}")
 CODE = re.compile(r"[A-HJ-NP-Z2-9]{10}")
@@ -164,7 +164,9 @@ class ReviewService:
             "number": mates.index(step.item.id) + 1,
             "total": len(mates),
             "answer": answer,
-            "images": ["data:image/png;base64," + base64.b64encode(png).decode() for png in images],
+            "images": list(map(_uri, images)),
+            "examples": list(map(_uri, self._store.examples(prompt["examples"]))) if "examples" in prompt else [],
+            "examples_note": EXAMPLES_OF[prompt["examples_are"]].format(**words) if "examples" in prompt else "",
         }
 
     def _reveal(self, study: Study, reader: Reader) -> str:
@@ -185,6 +187,10 @@ class ReviewService:
             return f"There is no right or wrong here.{told}"
         truth = str(truth_of(step.task, facts)).replace("_", " ")
         return f"Right: {truth}." if right else f"Not quite: it is {truth}."
+
+
+def _uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def _reader_name(name: Any) -> str:

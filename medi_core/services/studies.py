@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ from medi_core.data.feature_cache import tile_digest
 from medi_core.data.tile_dataset import read_grid_tile, read_image
 from medi_core.data.tile_files import encode_blind
 from medi_core.metadata.schema import MetadataRecord, display_name
-from medi_core.review.blinding import NewItem, PlacedItem, neutral_id
+from medi_core.review.blinding import ExampleSet, NewItem, PlacedItem, neutral_id
 from medi_core.review.checklists import checklist_of
 from medi_core.review.review_store import ReviewStore, Study, now
 from medi_core.review.study import StudyDesign
 from medi_core.review.tasks import CANCER_TYPE, CENTER_PAIR, MORPHOLOGY, TASKS, Prompt
 from medi_core.services.attached_tiles import AttachedTiles
 from medi_core.services.generation import GenerationProgress, GenerationRequest, GenerationService
+from medi_core.services.real_pool import Cell
+from medi_core.services.study_examples import plan_examples
 from medi_core.services.study_plan import PlannedItem, PlannedTile, plan_study
 
 NO_REAL_TILES = "needs real tiles: start the app with --tiles manifest.csv"
@@ -55,12 +58,17 @@ class StudyService:
         """
         real = self._attached.rows() if self.has_real_tiles else None
         plan = plan_study(design, self._generation.vocabulary, real)
-        rendered = self._render([tile for item in plan for tile in item.tiles], real, on_progress)
-        types = sorted({tile.cell[0] for item in plan for tile in item.tiles})
-        items = [_new_item(item, design, types, rendered) for item in plan]
+        shown = plan_examples(design, plan, real)
+        tiles = [tile for item in plan for tile in item.tiles]
+        rendered = self._render([*tiles, *chain.from_iterable(shown.values())], real, on_progress)
+        examples = {cell: _example_set([rendered[tile] for tile in its]) for cell, its in shown.items()}
+        types = sorted({tile.cell[0] for tile in tiles})
+        items = [_new_item(item, design, types, rendered, examples) for item in plan]
         made_with = {"checkpoint": self._generation.checkpoint.id, "real_tiles_attached": len(self._attached)}
+        if examples:
+            made_with["examples"] = next(iter(examples.values())).facts[0]["origin"]
         study = Study(neutral_id(), design, made_with, now(), None)
-        self.store.add_study(study, items)
+        self.store.add_study(study, items, list(examples.values()))
         return study
 
     def studies(self) -> list[Study]:
@@ -73,6 +81,10 @@ class StudyService:
     def progress(self, study_id: str) -> list[dict[str, Any]]:
         """Readers and how many answers each gave; nothing of what they say."""
         return self.store.progress(study_id)
+
+    def delete_reader(self, study_id: str, name: str) -> int:
+        """Delete a reader and all answers of his; returns how many there were. It cannot be undone."""
+        return self.store.delete_reader(study_id, name.strip())
 
     def backup(self, target: Path) -> None:
         """A copy of all studies in one file."""
@@ -120,7 +132,22 @@ class StudyService:
         }
 
 
-def _new_item(item: PlannedItem, design: StudyDesign, types: Sequence[str], rendered: Rendered) -> NewItem:
+def _example_set(tiles: Sequence[tuple[np.ndarray, dict[str, Any]]]) -> ExampleSet:
+    images, facts = zip(*tiles, strict=True)
+    return ExampleSet(neutral_id(), tuple(map(_encode, images)), facts)
+
+
+def _encode(image: np.ndarray) -> bytes:
+    return encode_blind(np.ascontiguousarray(image))
+
+
+def _new_item(
+    item: PlannedItem,
+    design: StudyDesign,
+    types: Sequence[str],
+    rendered: Rendered,
+    examples: Mapping[Cell, ExampleSet],
+) -> NewItem:
     images, facts = zip(*(rendered[tile] for tile in item.tiles), strict=True)
     is_pair = item.asked_side is not None
     if is_pair:
@@ -129,13 +156,15 @@ def _new_item(item: PlannedItem, design: StudyDesign, types: Sequence[str], rend
         whole = {**asked, "tile": "|".join(f["tile"] for f in facts), "side": sides[item.asked_side]}
         whole["other_center"] = facts[1 - item.asked_side]["center"]
         prompts = {CENTER_PAIR: {"options": list(sides), "center": display_name(asked["center"])}}
+        if beside := examples.get(item.tiles[item.asked_side].cell):
+            prompts[CENTER_PAIR] |= {"examples": beside.id, "examples_are": beside.facts[0]["origin"]}
     else:
         (whole,) = facts
         prompts = {
             task: prompt for task, prompt in _prompts(whole["cancer_type"], types).items() if task in design.tasks
         }
     placed = PlacedItem(neutral_id(), item.block, is_pair, prompts)
-    return NewItem(placed, tuple(encode_blind(np.ascontiguousarray(image)) for image in images), whole)
+    return NewItem(placed, tuple(map(_encode, images)), whole)
 
 
 def _prompts(cancer_type: str, types: Sequence[str]) -> dict[str, Prompt]:

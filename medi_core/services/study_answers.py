@@ -57,12 +57,14 @@ def answers_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def export_zip(results: dict[str, Any], rows: Sequence[dict[str, Any]]) -> bytes:
-    """`answers.csv`, `codebook.csv` and `results.json` in one file."""
+    """`answers.csv`, `codebook.csv` and `results.json` in one file; where the origin was asked, also `roc.csv`."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("answers.csv", answers_csv(rows))
         book = pd.DataFrame(CODEBOOK.items(), columns=["column", "meaning"])
         archive.writestr("codebook.csv", book.to_csv(index=False))
+        if roc := results.get(ORIGIN, {}).get("roc"):
+            archive.writestr("roc.csv", pd.DataFrame(roc).to_csv(index=False))
         archive.writestr("results.json", json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False))
     return buffer.getvalue()
 

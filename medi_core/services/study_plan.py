@@ -7,23 +7,21 @@ from as many patients as it has, and those of held-out splits before those the g
 import math
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import TypeVar
 
 import pandas as pd
 
-from medi_core.data.patients import in_turns
 from medi_core.errors import InvalidRequestError, TooFewTilesError
 from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.review.blinding import PAIRS, PRACTICE, REPEATS, TILES
 from medi_core.review.study import StudyDesign
 from medi_core.review.tasks import CANCER_TYPE
+from medi_core.services.real_pool import Cell, RealPool
 
 T = TypeVar("T")
-Cell = tuple[str, str]
-"""(cancer type, center)."""
 DEFAULT_TYPES = 4
 SEED_STRIDE = 100_000
 """Synthetic tile i of a study has seed `design.seed` × this + i."""
@@ -53,6 +51,11 @@ class PlannedItem:
     """Of a pair: which of the two is from the center that is asked for."""
 
 
+def rows_of(items: Iterable[PlannedItem]) -> list[int]:
+    """Rows of the manifest that are shown."""
+    return [tile.row for item in items for tile in item.tiles if tile.row is not None]
+
+
 def plan_study(design: StudyDesign, vocabulary: Vocabulary, real: pd.DataFrame | None) -> list[PlannedItem]:
     """All items of a study, as a function of design, vocabulary and manifest alone.
 
@@ -65,7 +68,7 @@ def plan_study(design: StudyDesign, vocabulary: Vocabulary, real: pd.DataFrame |
         UnknownValueError: a cancer type or center that the checkpoint does not know.
     """
     rng, seeds = random.Random(design.seed), count(design.seed * SEED_STRIDE)
-    pool = _RealPool(real, rng) if design.share_real > 0 else None
+    pool = RealPool(real, rng) if design.share_real > 0 else None
     cells = _cells(design, vocabulary, pool)
     if CANCER_TYPE in design.tasks and len({cell[0] for cell in cells}) < 2:
         raise InvalidRequestError("the task 'which cancer type' needs at least 2 cancer types: choose more")
@@ -76,7 +79,7 @@ def plan_study(design: StudyDesign, vocabulary: Vocabulary, real: pd.DataFrame |
     if design.has_pairs:
         items += _pairs(cells, design.num_pairs, PAIRS, design.share_real, pool, seeds, rng)
     if pool is not None:
-        pool.leave_out_known_patients()  # practice tells what its tiles are
+        pool.leave_out_patients_of(rows_of(items))  # practice tells what its tiles are
         cells = [cell for cell in cells if pool.size(cell)]
     if design.tile_tasks:
         items += _tiles(cells, design.num_practice, PRACTICE, design.share_real, pool, seeds, rng)
@@ -85,48 +88,7 @@ def plan_study(design: StudyDesign, vocabulary: Vocabulary, real: pd.DataFrame |
     return items
 
 
-class _RealPool:
-    """Real tiles by cell, each given out once."""
-
-    def __init__(self, real: pd.DataFrame | None, rng: random.Random) -> None:
-        if real is None or real.empty:
-            raise InvalidRequestError(
-                "real tiles are wanted but none is attached: start with --tiles manifest.csv, or set their share to 0"
-            )
-        known = real.reset_index(drop=True).dropna(subset=["cancer_type", "center"])
-        known = known[known["origin"] != "synthetic"]
-        self._patient = known["patient_id"].fillna(pd.Series(known.index.astype(str), known.index))
-        self._known_patients: set[str] = set()
-        self._rows: dict[Cell, list[int]] = {
-            cell: _by_patient(rows, self._patient[rows.index], rng)
-            for cell, rows in known.groupby(["cancer_type", "center"])
-        }
-
-    def size(self, cell: Cell) -> int:
-        return len(self._rows.get(cell, ()))
-
-    def take(self, cell: Cell) -> int:
-        if not self.size(cell):
-            raise TooFewTilesError(
-                f"there are not enough real tiles of {cell[0]} from {cell[1]}: ask for fewer tiles, or attach more"
-            )
-        row = self._rows[cell].pop(0)
-        self._known_patients.add(self._patient[row])
-        return row
-
-    def leave_out_known_patients(self) -> None:
-        """Give out no more tiles of patients of whom one was given out."""
-        for cell, rows in self._rows.items():
-            self._rows[cell] = [row for row in rows if self._patient[row] not in self._known_patients]
-
-
-def _by_patient(rows: pd.DataFrame, patients: pd.Series, rng: random.Random) -> list[int]:
-    """Held-out tiles first; within that, one of each patient before a second of any."""
-    ordered = in_turns(rows.assign(like=patients), ["like"], rng.randrange(2**32))
-    return list(ordered["split"].eq("train").sort_values(kind="stable").index)
-
-
-def _cells(design: StudyDesign, vocabulary: Vocabulary, pool: _RealPool | None) -> list[Cell]:
+def _cells(design: StudyDesign, vocabulary: Vocabulary, pool: RealPool | None) -> list[Cell]:
     """What is drawn from, the best supplied first."""
     if missing := {"cancer_type", "center"} - set(vocabulary.attributes):
         raise InvalidRequestError(f"studies draw by cancer type and center; this checkpoint lacks {sorted(missing)}")
@@ -149,7 +111,7 @@ def _cells(design: StudyDesign, vocabulary: Vocabulary, pool: _RealPool | None) 
     return _types_in_turn(cells)
 
 
-def _default_types(seen: Sequence[Cell], centers: Sequence[str], pool: _RealPool | None) -> tuple[str, ...]:
+def _default_types(seen: Sequence[Cell], centers: Sequence[str], pool: RealPool | None) -> tuple[str, ...]:
     """The best supported ones; where real tiles are wanted, of those that have some."""
     supplied = (t for t, own in seen if pool is None or any(pool.size((t, center)) for center in centers or (own,)))
     return tuple(dict.fromkeys(supplied))[:DEFAULT_TYPES]
@@ -170,7 +132,7 @@ def _tiles(
     num: int,
     block: int,
     share_real: float,
-    pool: _RealPool | None,
+    pool: RealPool | None,
     seeds: Iterator[int],
     rng: random.Random,
 ) -> list[PlannedItem]:
@@ -220,7 +182,7 @@ def _pairs(
     num: int,
     block: int,
     share_real: float,
-    pool: _RealPool | None,
+    pool: RealPool | None,
     seeds: Iterator[int],
     rng: random.Random,
 ) -> list[PlannedItem]:

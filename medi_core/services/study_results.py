@@ -25,6 +25,7 @@ from medi_core.metrics.raters import (
     mean_roc_auc,
     proportion,
     roc_auc,
+    roc_curve,
 )
 from medi_core.review.blinding import REPEATS
 from medi_core.review.review_store import Study
@@ -42,6 +43,8 @@ HEAT_CELLS = 16
 MIN_ANSWERED = 0.5
 """Share of the tiles that a reader must have answered to count in the agreement, which needs tiles of all readers."""
 KINDS = ("real", "synthetic")
+POOLED = "pooled"
+"""In the place of a reader: the answers of all."""
 
 
 def study_results(study: Study, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -77,7 +80,19 @@ def _origin(part: pd.DataFrame) -> dict[str, Any]:
         "d_prime_pooled": _plain(d_prime(positive, called, *groups)),
     }
     by_reader = [{"reader": reader} | _of_reader(own) for reader, own in part.groupby("reader")]
-    return {"overall": overall, "by_reader": by_reader, "fooled": _fooled(part)}
+    roc = [point for reader, own in (*part.groupby("reader"), (POOLED, part)) for point in _roc_points(reader, own)]
+    return {"overall": overall, "by_reader": by_reader, "roc": roc, "fooled": _fooled(part)}
+
+
+def _roc_points(reader: str, part: pd.DataFrame) -> list[dict[str, Any]]:
+    """The ROC curve of one reader, or of all answers pooled, as rows."""
+    positive, _, score = _signals(part)
+    points = zip(*(axis.tolist() for axis in roc_curve(positive, score)), strict=True)
+    return [
+        {"reader": reader, "false_positive_rate": x, "true_positive_rate": y}
+        | {"threshold": threshold if math.isfinite(threshold) else None}
+        for x, y, threshold in points
+    ]
 
 
 def _of_reader(part: pd.DataFrame) -> dict[str, Any]:

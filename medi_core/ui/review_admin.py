@@ -12,10 +12,10 @@ from pathlib import Path
 import gradio as gr
 
 from medi_core.errors import InvalidRequestError
-from medi_core.figures.review_figures import heat_figure, realism_figure, subgroup_figure
+from medi_core.figures.review_figures import heat_figure, realism_figure, roc_figure, subgroup_figure
 from medi_core.services.studies import StudyService
 from medi_core.services.study_answers import export_zip
-from medi_core.services.study_results import study_results
+from medi_core.services.study_results import POOLED, study_results
 from medi_core.storage import volatile_reason
 from medi_core.ui.handlers import reported, write_download
 from medi_core.ui.plot_view import build_plot
@@ -73,11 +73,13 @@ def _build_studies(service: StudyService, is_admin: gr.State) -> gr.Dropdown:
     with gr.Row():
         sure = gr.Checkbox(label="Close it for good: no more answers, origins are revealed", elem_id="review-sure")
         close = gr.Button("Close the study", size="sm", variant="stop", elem_id="review-close")
+    _build_delete(service, is_admin, chosen, state)
     numbers = gr.HTML("", padding=False, elem_id="review-numbers")
     with gr.Column(visible=False) as drawn:
-        realism, subgroups, heat = (
+        roc, realism, subgroups, heat = (
             build_plot(label, f"review-{name}", height)
             for label, name, height in (
+                ("ROC curves of telling synthetic from real", "roc", 460),
                 ("Realism of real and synthetic tiles", "realism", 320),
                 ("Accuracy by subgroup", "subgroups", 420),
                 ("Where artefacts were marked", "heat", 360),
@@ -124,21 +126,50 @@ def _build_studies(service: StudyService, is_admin: gr.State) -> gr.Dropdown:
     chosen.change(on_choice, [is_admin, chosen], state, **quiet)
     refresh.click(on_choice, [is_admin, chosen], state, **quiet)
     close.click(on_close, [is_admin, sure, chosen], [sure, state, chosen], **PRIVATE)
-    results.click(on_results, [is_admin, chosen], [numbers, drawn, realism, subgroups, heat, as_zip], **PRIVATE)
+    results.click(on_results, [is_admin, chosen], [numbers, drawn, roc, realism, subgroups, heat, as_zip], **PRIVATE)
     backup.click(on_backup, is_admin, as_backup, **PRIVATE)
     return chosen
 
 
+def _build_delete(service: StudyService, is_admin: gr.State, chosen: gr.Dropdown, state: gr.HTML) -> None:
+    """Delete one reader; his id, typed out, and a tick are the confirmation."""
+    with gr.Row():
+        name = gr.Textbox(label="Reader id, as the list shows it", elem_id="review-delete-name")
+        sure = gr.Checkbox(
+            label="Delete this reader and all of his answers: cannot be undone", elem_id="review-delete-sure"
+        )
+        delete = gr.Button("Delete the reader", size="sm", variant="stop", elem_id="review-delete")
+
+    @reported
+    def on_delete_reader(admin: bool, is_sure: bool, study_id: str | None, reader: str):
+        require_admin(admin)
+        if not is_sure:
+            raise InvalidRequestError("deleting cannot be undone: tick the box beside the button first")
+        study = service.store.study(_chosen(study_id))
+        service.delete_reader(study.id, reader or "")
+        return "", False, progress_table(study, service.progress(study.id))
+
+    delete.click(on_delete_reader, [is_admin, sure, chosen, name], [name, sure, state], **PRIVATE)
+
+
 def _figures(answer: dict) -> list[str]:
-    """Realism, subgroups and artefacts; "" for what was not asked."""
+    """ROC, realism, subgroups and artefacts; "" for what was not asked."""
+    origin = answer.get("origin", {})
     judged = [row for row in answer["by_subgroup"] if row["measure"] == "accuracy"]
     rows = [row for row in judged if row["task"] == judged[0]["task"]]
     heats = {kind: part["heat"] for kind, part in answer.get("artefacts", {}).items()}
     return [
+        roc_figure(origin["roc"], _aucs(origin)).to_json() if origin.get("roc") else "",
         realism_figure(answer["realism"]["counts"]).to_json() if "realism" in answer else "",
         subgroup_figure(rows).to_json() if rows else "",
         heat_figure(heats).to_json() if heats else "",
     ]
+
+
+def _aucs(origin: dict) -> dict[str, dict]:
+    """Reader → area under his curve; of the pooled curve; of the mean over readers."""
+    own = {row["reader"]: row["auc"] for row in origin["by_reader"]}
+    return own | {POOLED: origin["overall"]["auc_pooled"], "mean": origin["overall"]["auc"]}
 
 
 def _chosen(study_id: str | None) -> str:

@@ -9,7 +9,7 @@ from medi_core.errors import InvalidRequestError
 from medi_core.metadata.schema import display_name
 from medi_core.metadata.vocabulary import Vocabulary, count
 from medi_core.review.review_store import Study
-from medi_core.review.study import DISPLAY_PX, MAX_ITEMS, StudyDesign, draw_seed
+from medi_core.review.study import DISPLAY_PX, MAX_EXAMPLES, MAX_ITEMS, StudyDesign, draw_seed
 from medi_core.review.tasks import TASKS
 from medi_core.services.streaming import stream
 from medi_core.services.studies import StudyService
@@ -41,6 +41,7 @@ def build_new_study(service: StudyService, vocabulary: Vocabulary, is_admin: gr.
             share_real.interactive = has_real
             repeats = gr.Number(0, label="Shown twice", precision=0, minimum=0)
             pairs = gr.Number(10, label="Pairs (if asked)", precision=0, minimum=1)
+            examples = gr.Number(3, label="Examples beside a pair", precision=0, minimum=0, maximum=MAX_EXAMPLES)
             practice = gr.Number(4, label="Practice tiles", precision=0, minimum=0, maximum=20)
         types = gr.Dropdown(values["cancer_type"], multiselect=True, label="Cancer types (none: the best supported)")
         centers = gr.Dropdown(values["center"], multiselect=True, label="Centers (none: those each type was seen with)")
@@ -63,7 +64,7 @@ def build_new_study(service: StudyService, vocabulary: Vocabulary, is_admin: gr.
                 yield progress_html(*report, "Rendering tiles"), gr.skip()
         yield _made_html(report), study_choices(service, report.id)
 
-    form = [name, tasks, num_tiles, share_real, types, centers, repeats, pairs, practice, seed, display]
+    form = [name, tasks, num_tiles, share_real, types, centers, repeats, pairs, examples, practice, seed, display]
     wire_run(create, cancel, status, on_create, [is_admin, *form], [status, chosen], shown=status)
 
 
@@ -81,14 +82,14 @@ def study_choices(service: StudyService, selected: str | None = None):
 
 
 def design_of(
-    name, tasks, num_tiles, share_real, types, centers, repeats, pairs, practice, seed, display
+    name, tasks, num_tiles, share_real, types, centers, repeats, pairs, examples, practice, seed, display
 ) -> StudyDesign:
     """The values of the form as a design.
 
     Raises:
         InvalidRequestError: an empty number, or as `StudyDesign`.
     """
-    numbers = {"tiles": num_tiles, "repeats": repeats, "pairs": pairs, "practice tiles": practice}
+    numbers = {"tiles": num_tiles, "repeats": repeats, "pairs": pairs, "examples": examples, "practice tiles": practice}
     if empty := [label for label, value in numbers.items() if value is None]:
         raise InvalidRequestError(f"{', '.join(empty)}: enter a whole number")
     return StudyDesign(
@@ -100,6 +101,7 @@ def design_of(
         centers=tuple(centers or ()),
         num_repeats=int(repeats),
         num_pairs=int(pairs),
+        num_examples=int(examples),
         num_practice=int(practice),
         seed=draw_seed() if seed is None else int(seed),
         display_px=int(display),

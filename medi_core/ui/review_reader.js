@@ -171,7 +171,7 @@ const answer = async value => {
     if (!stored.feedback) return present(stored.next);
     const goOn = button('Next', () => present(stored.next), {class: 'medi-review-main', id: 'review-next'});
     step = {...step, form: 'feedback', forward: () => present(stored.next)};
-    show(head(), tiles(), make('p', {class: 'medi-review-feedback'}, stored.feedback), goOn);
+    show(head(), tiles(), make('p', {class: 'medi-review-feedback'}, stored.feedback), examples(), goOn);
     goOn.focus({preventScroll: true});
 };
 const head = () => make('header', {},
@@ -195,6 +195,11 @@ const tiles = () => {
     });
     return make('div', {class: 'medi-review-tiles'}, ...frames);
 };
+const examples = () => step.examples.length ? make('figure', {class: 'medi-review-examples',
+    style: `max-width: ${2 * step.display_px}px`}, make('figcaption', {}, step.examples_note),
+    make('div', {class: 'medi-review-tiles'}, ...step.examples.map((source, i) =>
+        make('div', {class: 'medi-review-frame'}, make('div', {class: 'medi-review-inner',
+            style: `width: ${100 * ZOOMS[zoom]}%`}, make('img', {src: source, alt: `Example ${i + 1}`, draggable: 'false'})))))) : null;
 const drawMarks = () => {
     const inner = root.querySelector('.medi-review-inner');
     inner?.querySelectorAll('.medi-review-mark').forEach(node => node.remove());
@@ -260,7 +265,7 @@ const draw = () => {
     const keep = step.answer !== null && ['origin', 'scale', 'choice', 'side'].includes(step.form)
         ? button('Keep my answer →', () => goTo(step.place + 1), {class: 'medi-review-quiet', id: 'review-keep'}) : null;
     show(head(), tiles(), make('p', {class: 'medi-review-question', id: 'review-question'}, step.question),
-         ...FORMS[step.form](), keep, KEYS[step.form] ? make('p', {class: 'medi-review-keys'}, KEYS[step.form]) : null);
+         examples(), ...FORMS[step.form](), keep, KEYS[step.form] ? make('p', {class: 'medi-review-keys'}, KEYS[step.form]) : null);
     if (step.form === 'marks') drawMarks();
 };
 

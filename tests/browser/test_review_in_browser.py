@@ -1,5 +1,7 @@
 """A reader finishes a study in headless Chromium, on a phone and at a desk; an admin makes and closes one."""
 
+import re
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +17,7 @@ from tests.toys import build_tiny_pipeline, build_toy_vocabulary, synthetic_tiss
 
 pytestmark = pytest.mark.browser
 PASSPHRASE = "open sesame"
+SERVER = re.compile("component_server")
 TASKS = ("origin", "realism", "morphology", "artefacts", "comment", "center_pair")
 NOT_HTML = "<img src=x onerror=alert(1)> '); DROP TABLE answers; --"
 
@@ -33,6 +36,14 @@ def review(tmp_path_factory):
     app.start()
     yield app.url, services, study.id
     app.kill()
+
+
+@pytest.fixture(scope="module")
+def realism_study(review) -> str:
+    """Four tiles, one question each, no practice."""
+    _, services, _ = review
+    design = StudyDesign("Clicks", ("realism",), num_tiles=4, share_real=0, num_practice=0)
+    return services.studies.create(design).id
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (1440, 900)])
@@ -73,26 +84,58 @@ def test_a_reader_finishes_a_study(browser, review, width, height, tmp_path):
     context.close()
 
 
-def test_a_double_click_answers_one_question_and_the_next_reader_is_another(browser, review):
-    url, services, study_id = review
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    page = context.new_page()
-    page.goto(f"{url}?tab=review&study={study_id}")
-    code = _join(page, "clicker")
-    page.locator("#review-go-on").click()
-    for _ in range(20):
-        page.locator("#review-question").wait_for()
-        question = page.locator("#review-question").inner_text()
-        is_study = "Tile" in page.locator(".medi-review header").inner_text()
-        if is_study and "realistic" in question:
-            break
-        _answer(page, question)
-    before = _num_answers(services, study_id, "clicker")
-    box = page.locator(".medi-review-scale button").nth(2).bounding_box()
-    page.mouse.dblclick(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, delay=80)
+def test_the_second_click_of_a_double_click_does_not_answer_the_next_question(browser, review, realism_study):
+    """All questions look alike here: without the mend, the second click stores an answer to the next tile."""
+    url, services, _ = review
+    context, page = _begin(browser, url, realism_study, "clicker")
+    x, y = _middle(page.locator(".medi-review-scale button").nth(2))
+    page.mouse.click(x, y)
+    page.wait_for_function("document.querySelector('.medi-review header').innerText.includes('Tile 2')")
+    page.mouse.down(click_count=2)  # the same double click goes on, when the next question is there
+    page.mouse.up(click_count=2)
     page.wait_for_timeout(1500)
-    assert page.locator("#review-question").inner_text() != question
-    assert _num_answers(services, study_id, "clicker") == before + 1
+    assert "Tile 2" in page.locator(".medi-review header").inner_text()
+    assert _num_answers(services, realism_study, "clicker") == 1
+    page.mouse.click(x, y)  # a click of its own counts
+    page.wait_for_function("document.querySelector('.medi-review header').innerText.includes('Tile 3')")
+    assert _num_answers(services, realism_study, "clicker") == 2
+    context.close()
+
+
+def test_a_reload_before_the_acknowledgement_arrives_stores_the_answer_once(browser, review, realism_study):
+    url, services, _ = review
+    context, page = _begin(browser, url, realism_study, "reloader")
+    stored = []
+
+    def lose_the_answer(route) -> None:
+        if "review_answer" in (route.request.post_data or ""):
+            stored.append(route.fetch().status)  # the server has it, the page never hears so, and asks again
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route(SERVER, lose_the_answer)
+    page.locator(".medi-review-scale button").nth(3).click()
+    page.get_by_text("trying again").wait_for()
+    deadline = time.monotonic() + 60
+    while len(stored) < 2 and time.monotonic() < deadline:
+        page.wait_for_timeout(200)
+    assert stored[:2] == [200, 200]
+    page.unroute(SERVER, lose_the_answer)
+    page.reload()
+    page.locator("#review-same-reader").click(timeout=60_000)
+    page.locator("#review-question").wait_for()
+    assert "Tile 2" in page.locator(".medi-review header").inner_text()
+    assert _num_answers(services, realism_study, "reloader") == 1
+    store = services.studies.store
+    assert store.num_corrections(store.reader(realism_study, "reloader")) == 0
+    context.close()
+
+
+def test_the_next_reader_at_a_device_is_another(browser, review, realism_study):
+    url, _, _ = review
+    context, page = _begin(browser, url, realism_study, "first")
+    code = page.evaluate(f"JSON.parse(localStorage.getItem('medi-review:{realism_study}')).code")
     page.locator("#review-pause").click()
     assert page.locator(".medi-review-code").inner_text() == code
     page.reload()
@@ -124,7 +167,7 @@ def test_an_admin_makes_a_study_and_closes_one(browser, review, tmp_path):
     page.screenshot(path=tmp_path / "new.png", full_page=True)
     page.locator("#review-create").click()
     page.locator("#review-link").wait_for(timeout=120_000)
-    assert {study.design.name for study in services.studies.studies()} == {"Do these look real?", "Second"}
+    assert {"Do these look real?", "Second"} <= {study.design.name for study in services.studies.studies()}
     page.get_by_label("Study", exact=True).last.click()
     page.get_by_role("option", name="Do these look real?").click()
     page.get_by_label("Close it for good").check()
@@ -148,6 +191,22 @@ def _real_tiles(folder: Path) -> Path:
         rows.append({"path": f"{i}.png", "patient_id": f"P{i}", "split": "test"} | cell)
     pd.DataFrame(rows).to_csv(folder / "real.csv", index=False)
     return folder / "real.csv"
+
+
+def _begin(browser, url: str, study_id: str, name: str):
+    """A browser of his own, and his page at the first question."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.goto(f"{url}?tab=review&study={study_id}")
+    _join(page, name)
+    page.locator("#review-go-on").click()
+    page.locator("#review-question").wait_for()
+    return context, page
+
+
+def _middle(locator) -> tuple[float, float]:
+    box = locator.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
 def _join(page, name: str) -> str:
@@ -203,6 +262,7 @@ def _check_page(page, width: int) -> None:
         "Tile to judge",
         "Left tile",
         "Right tile",
+        *(f"Example {i}" for i in range(1, 4)),
     }
     assert all(images.nth(i).get_attribute("src").startswith("data:image/png;base64,") for i in range(images.count()))
     small = page.evaluate(

@@ -8,6 +8,7 @@ import pytest
 from medi_core.cli import main
 from medi_core.review.blinding import neutral_id
 from medi_core.review.review_store import Reader, ReviewStore
+from tests.toy_review import add_toy_study
 
 
 @pytest.fixture
@@ -54,6 +55,20 @@ def test_a_study_is_made_answered_closed_and_read(run, tmp_path):
     assert (tmp_path / "copy.sqlite3").stat().st_size > 0
 
 
+def test_a_reader_is_deleted_only_with_yes(run, tmp_path):
+    store = ReviewStore(tmp_path / "data")
+    study = add_toy_study(store).id
+    for name in ("ann", "bob"):
+        store.add_reader(study, Reader(neutral_id(), name, "", 5.0, "other"))
+        store.put_answer(study, store.reader(study, name), store.items(study)[0].id, "realism", 4)
+    code, _, error = run("delete-reader", study, "ann")
+    assert code == 2
+    assert "'ann' and 1 answers would be deleted" in error
+    assert store.reader(study, "ann") is not None
+    assert json.loads(run("delete-reader", study, "ann", "--yes", "--json")[1])["deleted_answers"] == 1
+    assert [reader["name"] for reader in store.progress(study)] == ["bob"]
+
+
 def test_without_a_seed_each_study_has_one_of_its_own(run):
     new = ("new", "S", "--num-tiles", "2", "--practice", "0", "--json")
     first, second = (json.loads(run(*new)[1])["design"]["seed"] for _ in range(2))
@@ -65,6 +80,7 @@ def test_without_a_seed_each_study_has_one_of_its_own(run):
     [
         (("close", "nothing"), "no such study"),
         (("results", "nothing"), "no such study"),
+        (("delete-reader", "nothing", "ann", "--yes"), "no such study"),
         (("new", "S", "--tasks", "taste"), "tasks = taste"),
         (("new", "S", "--tasks", "origin"), "needs real tiles"),
         (("backup", "--out", "/nowhere/at/all", "--data-dir", "/none"), "nothing to back up"),

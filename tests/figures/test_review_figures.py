@@ -1,6 +1,6 @@
 """What the figures of a review show. Run: pytest tests/figures/test_review_figures.py"""
 
-from medi_core.figures.review_figures import heat_figure, realism_figure, subgroup_figure
+from medi_core.figures.review_figures import heat_figure, realism_figure, roc_figure, subgroup_figure
 
 
 def test_realism_shows_shares_and_their_n():
@@ -8,6 +8,25 @@ def test_realism_shows_shares_and_their_n():
     (bars,) = figure.data
     assert bars.name == "real (4 answers)"
     assert list(bars.y) == [0, 0, 0, 0.25, 0.75]
+
+
+def test_roc_curves_are_thin_of_readers_and_thick_of_all_and_name_their_area_interval_and_n():
+    points = [
+        {"reader": reader, "false_positive_rate": x, "true_positive_rate": y}
+        for reader in ("R01", "R02", "pooled")
+        for x, y in ((0, 0), (0.25, 0.75), (1, 1))
+    ]
+    known = {"value": 0.75, "ci_low": 0.5, "ci_high": 0.875, "n": 1600}
+    unknown = {"value": 0.75, "ci_low": None, "ci_high": None, "n": 8}
+    figure = roc_figure(points, {"R01": known, "R02": unknown, "pooled": known, "mean": known})
+    chance, *readers, pooled = figure.data
+    assert list(chance.x) == list(chance.y) == [0, 1]
+    assert all(reader.line.width < pooled.line.width for reader in readers)
+    assert list(pooled.x) == [0, 0.25, 1]
+    assert list(pooled.y) == [0, 0.75, 1]
+    assert pooled.name == "all answers pooled: AUC 0.75 (0.50 to 0.88; n = 1,600)"
+    assert readers[1].name == "R02: AUC 0.75 (n/a; n = 8)"
+    assert "mean over readers: AUC 0.75 (0.50 to 0.88; n = 1,600)" in figure.layout.title.text
 
 
 def test_a_subgroup_has_its_interval_and_one_without_a_value_is_left_out():

@@ -18,6 +18,7 @@ from medi_core.metrics.raters import (
     mean_roc_auc,
     proportion,
     roc_auc,
+    roc_curve,
 )
 
 RNG = np.random.default_rng(0)
@@ -25,6 +26,16 @@ N = 240
 POSITIVE = np.arange(N) % 2
 READERS = np.repeat(["a", "b", "c", "d"], N // 4)
 CASES = np.tile(np.arange(N // 4), 4)
+
+
+def test_the_area_under_the_roc_points_is_the_auc_and_one_kind_alone_has_no_curve():
+    scores = POSITIVE + np.random.default_rng(1).integers(0, 5, N)
+    false_positive, true_positive, threshold = roc_curve(POSITIVE, scores)
+    assert np.trapezoid(true_positive, false_positive) == pytest.approx(roc_auc(POSITIVE, scores, READERS, CASES).value)
+    assert len(threshold) == len(set(scores)) + 1
+    at = scores >= threshold[2]
+    assert (false_positive[2], true_positive[2]) == (at[POSITIVE == 0].mean(), at[POSITIVE == 1].mean())
+    assert [len(axis) for axis in roc_curve(np.ones(N), scores)] == [0, 0, 0]
 
 
 def test_auc_is_sklearns_ties_and_all():

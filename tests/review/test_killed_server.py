@@ -1,6 +1,7 @@
 """What is acknowledged is stored, whatever dies: a writer that is killed, and the app under twenty readers.
 
-The second test takes minutes: pytest -m slow tests/review/test_killed_server.py
+The second test takes minutes, most of them to start the app five times:
+pytest -m slow tests/review/test_killed_server.py
 """
 
 import json
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from http.client import HTTPException
 from pathlib import Path
 
@@ -33,6 +35,8 @@ for i in range(int(first), len(items)):
     print(json.dumps(items[i]), flush=True)
 """
 READERS, ANSWERS, KILLS = 20, 100, 4
+STALL_SECONDS = 600
+"""The test gives up where no answer is acknowledged for so long: a slow machine is no fault, a stand-still is."""
 
 
 def test_every_acknowledged_answer_outlives_a_killed_writer(tmp_path: Path):
@@ -57,7 +61,6 @@ def test_every_acknowledged_answer_outlives_a_killed_writer(tmp_path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 def test_twenty_readers_lose_nothing_while_the_server_is_killed_at_random_moments(tmp_path: Path):
     save_checkpoint(build_tiny_pipeline(build_toy_vocabulary()), tmp_path / "tiny", {})
     store, rng = ReviewStore(tmp_path / "data"), random.Random(0)
@@ -68,22 +71,20 @@ def test_twenty_readers_lose_nothing_while_the_server_is_killed_at_random_moment
     readers = [HttpReader(app.url, study.id, f"reader-{i}", component) for i in range(READERS)]
     for reader in readers:
         reader.join()
-    threads = [
-        threading.Thread(target=_read_all, args=(reader, random.Random(reader.name)), daemon=True) for reader in readers
-    ]
-    try:
-        for thread in threads:
-            thread.start()
-        for kill in range(1, KILLS + 1):
-            _wait_until(lambda done=kill: _num_acknowledged(readers) > done * READERS * ANSWERS / (KILLS + 1))
-            time.sleep(rng.random() * 0.5)
+    stop = threading.Event()
+    with ThreadPoolExecutor(READERS) as pool:
+        ends = [pool.submit(_read_all, reader, random.Random(reader.name), stop) for reader in readers]
+        try:
+            for kill in range(1, KILLS + 1):
+                _wait_until(readers, ends, kill * READERS * ANSWERS // (KILLS + 1))
+                time.sleep(rng.random() * 0.5)
+                app.kill()
+                _check_stored(store, study.id, readers)
+                app.start()
+            _wait_until(readers, ends, READERS * ANSWERS)
+        finally:
+            stop.set()
             app.kill()
-            _check_stored(store, study.id, readers)
-            app.start()
-        for thread in threads:
-            thread.join(600)
-    finally:
-        app.kill()
     assert _num_acknowledged(readers) == READERS * ANSWERS
     _check_stored(store, study.id, readers)
     for reader in readers:
@@ -92,25 +93,26 @@ def test_twenty_readers_lose_nothing_while_the_server_is_killed_at_random_moment
         assert store.num_corrections(known) == 0, "an answer sent again is no second one"
 
 
-def _read_all(reader: HttpReader, rng: random.Random) -> None:
+def _read_all(reader: HttpReader, rng: random.Random, stop: threading.Event) -> None:
     """Answer until all is answered; ask again where the server is gone, as the page does."""
-    step = _persist(reader, "review_step")
+    step = _persist(reader, stop, "review_step")
     while not step["done"]:
         key, value = (step["item"], step["task"]), rng.randint(1, 5)
-        answer = _persist(reader, "review_answer", item=key[0], task=key[1], value=value)
+        answer = _persist(reader, stop, "review_answer", item=key[0], task=key[1], value=value)
         reader.acknowledged[key] = value
         step = answer["next"]
 
 
-def _persist(reader: HttpReader, function: str, **given) -> dict:
-    while True:
+def _persist(reader: HttpReader, stop: threading.Event, function: str, **given) -> dict:
+    while not stop.is_set():
         try:
             answer = reader.call(function, **given)
         except (OSError, HTTPException):
-            time.sleep(1)
+            stop.wait(0.5)
             continue
         assert "error" not in answer, answer
         return answer
+    raise AssertionError(f"{reader.name} was stopped after {len(reader.acknowledged)} answers")
 
 
 def _check_stored(store: ReviewStore, study_id: str, readers: list[HttpReader]) -> None:
@@ -125,8 +127,14 @@ def _num_acknowledged(readers: list[HttpReader]) -> int:
     return sum(len(reader.acknowledged) for reader in readers)
 
 
-def _wait_until(condition) -> None:
-    deadline = time.monotonic() + 900
-    while not condition():
-        assert time.monotonic() < deadline, "the readers do not get on"
+def _wait_until(readers: list[HttpReader], ends: list[Future], wanted: int) -> None:
+    """Until so many answers are acknowledged; a reader who fails ends the test with what he met."""
+    before, since = -1, time.monotonic()
+    while (num := _num_acknowledged(readers)) < wanted:
+        for end in ends:
+            if end.done():
+                end.result()
+        if num > before:
+            before, since = num, time.monotonic()
+        assert time.monotonic() - since < STALL_SECONDS, f"no answer for {STALL_SECONDS} s, {num:,} of {wanted:,}"
         time.sleep(0.02)

@@ -99,6 +99,31 @@ def test_a_closed_study_takes_no_answer_and_an_open_one_reveals_nothing(store, s
     assert store.study(study.id).closed_at == closed_at, "closing twice changes nothing"
 
 
+def test_a_deleted_reader_leaves_no_trace_in_the_file_and_the_others_stay(store, study):
+    ann, bob = add_reader(store, study, "ann-the-first"), add_reader(store, study, "bob")
+    items = [item.id for item in store.items(study.id)]
+    for reader in (ann, bob):
+        for item in items:
+            store.put_answer(study.id, reader, item, "comment", f"said by {reader.name}")
+    store.put_answer(study.id, ann, items[0], "comment", "ann-the-first changed it")
+    assert b"ann-the-first" in everything_in(store)
+    assert store.delete_reader(study.id, "ann-the-first") == len(items)
+    assert b"ann-the-first" not in everything_in(store)
+    assert store.reader(study.id, "ann-the-first") is None
+    assert len(store.answers(bob)) == len(items)
+    with closing(sqlite3.connect(store.path)) as db:
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert db.execute("SELECT COUNT(*) FROM corrections").fetchone() == (0,)
+    with pytest.raises(InvalidRequestError, match="no reader 'ann-the-first'"):
+        store.delete_reader(study.id, "ann-the-first")
+    add_reader(store, study, "ann-the-first")
+
+
+def everything_in(store: ReviewStore) -> bytes:
+    """The file and its log."""
+    return b"".join(path.read_bytes() for path in store.path.parent.iterdir())
+
+
 def test_practice_is_no_result(store):
     design = StudyDesign("A", ("realism",))
     study = Study(neutral_id(), design, {}, now(), None)
@@ -153,6 +178,8 @@ def test_a_file_of_version_1_is_brought_up_with_all_its_rows(store):
     assert store.answers(reader) == {("i", "realism"): 3}
     store.put_answer("s", reader, "i", "realism", 4)
     assert store.num_corrections(reader) == 1
+    assert store.study("s").design.num_examples == 0, "it was made before there were any"
+    assert store.examples("x") == ()
     with closing(sqlite3.connect(store.path)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
 

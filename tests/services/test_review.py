@@ -1,11 +1,12 @@
 """A reader's way through a study. Run: pytest tests/services/test_review.py"""
 
+import base64
 import json
 
 import pytest
 
 from medi_core.errors import InvalidRequestError
-from medi_core.review.blinding import PRACTICE, TILES, NewItem, PlacedItem, neutral_id
+from medi_core.review.blinding import PAIRS, PRACTICE, TILES, ExampleSet, NewItem, PlacedItem, neutral_id
 from medi_core.review.review_store import ReviewStore, Study, now
 from medi_core.review.study import StudyDesign
 from medi_core.services.review import SPECIALITIES, Credentials, ReviewService
@@ -85,6 +86,21 @@ def test_a_reader_goes_on_where_he_was_with_his_code_however_he_writes_it(servic
     again = ReviewService(ReviewStore(store.path.parent))  # the server was started anew
     spelled = f" {who.code[:5].lower()}-{who.code[5:].lower()} "
     assert again.step(Credentials(study, " ann ", spelled)) == step
+
+
+@pytest.mark.parametrize(("kind", "words"), [("real", "of other patients"), ("synthetic", "made by the model")])
+def test_a_pair_comes_with_examples_of_the_center_and_says_what_they_are(service, store, kind, words):
+    made = Study(neutral_id(), StudyDesign("Which?", ("center_pair",), num_practice=0), {}, now(), None)
+    examples = ExampleSet(neutral_id(), (b"one", b"two"), ({"case": "Secret"}, {"case": "Secret"}))
+    prompt = {"options": ["left", "right"], "center": "Lyon", "examples": examples.id, "examples_are": kind}
+    pair = NewItem(PlacedItem(neutral_id(), PAIRS, True, {"center_pair": prompt}), (PNG, PNG), {"side": "left"})
+    store.add_study(made, [pair], [examples])
+    step = service.step(join(service, made.id, "ann"))
+    assert [base64.b64decode(uri.split(",")[1]) for uri in step["examples"]] == [b"one", b"two"]
+    assert "Lyon" in step["examples_note"]
+    assert words in step["examples_note"]
+    assert "Secret" not in json.dumps(step)
+    assert examples.id not in json.dumps(step)
 
 
 def test_an_answer_sent_twice_leads_to_the_same_next_question(service, study, store):

@@ -1,6 +1,8 @@
 """A study as it is made: what is stored of its tiles. Run: pytest tests/services/test_studies.py"""
 
 import io
+import json
+from collections import defaultdict
 
 import pytest
 from PIL import Image
@@ -22,8 +24,13 @@ def attached(tiny_services, toy_manifest):
 def test_all_tiles_are_pngs_of_one_size_in_pixels_and_in_bytes_without_text(attached):
     service = attached.studies
     study = service.create(StudyDesign("A", ("origin", "center_pair"), num_tiles=8, num_pairs=2, num_practice=2))
-    pngs = [png for item in service.store.items(study.id) for png in service.store.review_item(item.id).images]
+    items = service.store.items(study.id)
+    pngs = [png for item in items for png in service.store.review_item(item.id).images]
     assert len(pngs) == 8 + 2 * 2 + 2 + 2
+    sets = {item.prompts["center_pair"]["examples"] for item in items if item.is_pair}
+    examples = [png for name in sets for png in service.store.examples(name)]
+    assert len(examples) == 3 * len(sets)
+    pngs += examples
     assert len({len(png) for png in pngs}) == 1
     for png in pngs:
         with Image.open(io.BytesIO(png)) as image:
@@ -82,6 +89,28 @@ def test_what_is_kept_of_a_real_tile_names_no_file(attached, toy_manifest):
     assert "region-" not in str(rows)
     results = study_results(service.store.study(study.id), rows)
     assert results["realism"]["mean"]["real"]["n"] == 4
+
+
+def test_real_and_synthetic_pairs_of_a_center_have_the_same_examples_none_of_which_is_in_the_study(attached):
+    service = attached.studies
+    design = StudyDesign("A", ("center_pair",), num_pairs=8, num_practice=0, num_examples=1)
+    study = service.create(design)
+    by_center = defaultdict(set)
+    shown, kinds = set(), set()
+    for item in service.store.items(study.id):
+        prompt = item.prompts["center_pair"]
+        by_center[prompt["center"]].add((prompt["examples"], prompt["examples_are"]))
+        shown.update(service.store.review_item(item.id).images)
+    examples = [png for sets in by_center.values() for name, _ in sets for png in service.store.examples(name)]
+    assert not shown & set(examples)
+    with service.store._connection() as db:
+        query = "SELECT facts FROM facts JOIN items ON items.id = item WHERE study = ?"
+        kinds = {json.loads(facts)["origin"] for (facts,) in db.execute(query, (study.id,))}
+        told = [json.loads(facts) for (facts,) in db.execute("SELECT facts FROM examples WHERE study = ?", (study.id,))]
+    assert kinds == {"real", "synthetic"}
+    assert {fact["origin"] for fact in told} == {study.made_with["examples"]}
+    cells = {(fact["cancer_type"], fact["center"]) for fact in told}
+    assert len(told) == len(cells) == sum(map(len, by_center.values())), "one set a (cancer type, center)"
 
 
 def _read(services, study_id: str) -> int:

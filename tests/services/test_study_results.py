@@ -5,6 +5,7 @@ import json
 import zipfile
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -75,6 +76,22 @@ def test_accuracy_sensitivity_and_specificity_count_first_showings_only(results)
     assert overall["d_prime"]["value"] == pytest.approx(sum(d_primes) / 2)
     assert overall["d_prime_pooled"]["value"] < max(d_primes)
     assert overall["accuracy"]["ci_low"] < 0.75 < overall["accuracy"]["ci_high"]
+
+
+def test_roc_curves_of_readers_and_of_all_have_the_areas_that_are_told(results):
+    origin, curves = results["origin"], pd.DataFrame(results["origin"]["roc"]).groupby("reader")
+    told = {row["reader"]: row["auc"] for row in origin["by_reader"]} | {"pooled": origin["overall"]["auc_pooled"]}
+    assert set(curves.groups) == set(told)
+    for reader, curve in curves:
+        area = np.trapezoid(curve["true_positive_rate"], curve["false_positive_rate"])
+        assert area == pytest.approx(told[reader]["value"])
+        assert curve[["false_positive_rate", "true_positive_rate"]].iloc[[0, -1]].to_numpy().tolist() == [
+            [0, 0],
+            [1, 1],
+        ]
+    # called synthetic with confidence 4 or more: half of the synthetic tiles, no real one
+    pooled = curves.get_group("pooled").set_index("threshold")
+    assert tuple(pooled.loc[4.0, ["false_positive_rate", "true_positive_rate"]]) == (0, 0.5)
 
 
 def test_one_reader_has_wilsons_interval(results):
@@ -157,15 +174,17 @@ def test_results_are_json_even_of_a_study_that_nobody_answered():
 
 def test_the_export_names_no_reader_no_patient_and_no_time_of_day(results):
     with zipfile.ZipFile(io.BytesIO(export_zip(results, rows()))) as archive:
-        assert set(archive.namelist()) == {"answers.csv", "codebook.csv", "results.json"}
+        assert set(archive.namelist()) == {"answers.csv", "codebook.csv", "roc.csv", "results.json"}
         everything = "".join(archive.read(name).decode() for name in archive.namelist() if name != "results.json")
         codebook = pd.read_csv(archive.open("codebook.csv"))
         answers = pd.read_csv(archive.open("answers.csv"))
+        roc = pd.read_csv(archive.open("roc.csv"))
     for secret in ("key-of", "patient-", "digest-", "09:00", "2026-01"):
         assert secret not in everything
     assert list(answers.columns) == list(codebook["column"]) == list(CODEBOOK)
     assert len(answers) == len(rows())
     assert set(answers["reader"]) == {"R01", "R02"}
+    assert set(roc["reader"]) == {"R01", "R02", "pooled"}
 
 
 def test_numbers_of_readers_say_nothing_of_who_joined_first():

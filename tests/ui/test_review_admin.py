@@ -6,7 +6,8 @@ import inspect
 import pytest
 
 from medi_core.errors import InvalidRequestError
-from medi_core.review.review_store import ReviewStore
+from medi_core.review.blinding import neutral_id
+from medi_core.review.review_store import Reader, ReviewStore
 from medi_core.services.study_results import study_results
 from medi_core.ui.review_admin import SWITCHED_OFF
 from medi_core.ui.review_new_study import design_of, require_admin
@@ -21,7 +22,7 @@ def handlers(running_app) -> dict:
     return {fn.name: fn.fn for fn in running_app.blocks.fns.values() if fn.name}
 
 
-@pytest.mark.parametrize("name", ["on_choice", "on_close", "on_results", "on_backup"])
+@pytest.mark.parametrize("name", ["on_choice", "on_close", "on_results", "on_backup", "on_delete_reader"])
 def test_no_handler_answers_a_session_that_is_not_unlocked(running_app, name):
     (handler,) = [f for n, f in handlers(running_app).items() if n == name and "review" in f.__module__]
     import gradio as gr
@@ -60,20 +61,35 @@ def test_nothing_but_true_counts_as_unlocked(given):
         require_admin(given)
 
 
+def test_a_reader_is_deleted_only_where_the_box_is_ticked(running_app):
+    import gradio as gr
+
+    delete, store = handlers(running_app)["on_delete_reader"], running_app.services.studies.store
+    made = add_toy_study(store)
+    store.add_reader(made.id, Reader(neutral_id(), "ann", "", 5.0, "other"))
+    with pytest.raises(gr.Error, match="tick the box"):
+        delete(True, False, made.id, "ann")
+    with pytest.raises(gr.Error, match="no reader 'eve'"):
+        delete(True, True, made.id, "eve")
+    assert store.reader(made.id, "ann") is not None
+    assert "No reader yet" in delete(True, True, made.id, " ann ")[-1]
+    assert store.reader(made.id, "ann") is None
+
+
 def test_without_a_passphrase_administration_says_how_to_switch_it_on():
     assert "MEDI_ADMIN_PASSPHRASE" in SWITCHED_OFF
 
 
 def test_an_empty_number_is_an_error_not_a_0():
     with pytest.raises(InvalidRequestError, match="tiles, repeats: enter a whole number"):
-        design_of("A", ["realism"], None, 0, [], [], None, 10, 4, None, 384)
+        design_of("A", ["realism"], None, 0, [], [], None, 10, 3, 4, None, 384)
 
 
 def test_without_a_seed_one_is_drawn_that_cannot_be_guessed():
-    seeds = {design_of("A", ["realism"], 4, 0, [], [], 0, 10, 4, None, 384).seed for _ in range(20)}
+    seeds = {design_of("A", ["realism"], 4, 0, [], [], 0, 10, 3, 4, None, 384).seed for _ in range(20)}
     assert len(seeds) == 20
     assert max(seeds) > 2**20
-    assert design_of("A", ["realism"], 4, 0, [], [], 0, 10, 4, 0, 384).seed == 0
+    assert design_of("A", ["realism"], 4, 0, [], [], 0, 10, 3, 4, 0, 384).seed == 0
 
 
 def test_what_readers_and_admins_wrote_is_shown_as_text(tmp_path):
