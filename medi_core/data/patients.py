@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from medi_core.data.manifest import HELD_OUT_SPLITS
+
 
 def patients_of(tiles: pd.DataFrame) -> pd.Series:
     """Whom a tile is like: its patient or, if not recorded, its slide or data set; never missing.
@@ -14,6 +16,16 @@ def patients_of(tiles: pd.DataFrame) -> pd.Series:
     for name in ("slide", "dataset"):
         whom = whom.where(whom.notna(), tiles[name])
     return whom.where(whom.notna(), "not recorded")
+
+
+def held_out_patients(manifest: pd.DataFrame) -> dict[str, list[str]]:
+    """Split → whom a training on this manifest never sees, sorted; plain JSON, for a checkpoint's record.
+
+    A slide or data set that stands in for patients who are not recorded is left out where training rows share it.
+    """
+    split, whom = manifest["split"].fillna("train"), patients_of(manifest).astype(str)
+    seen = set(whom[split == "train"])
+    return {name: sorted(set(whom[split == name]) - seen) for name in HELD_OUT_SPLITS}
 
 
 def in_turns(tiles: pd.DataFrame, keys: list[str], random_state: int | np.random.Generator) -> pd.DataFrame:

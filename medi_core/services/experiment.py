@@ -63,8 +63,8 @@ class ExperimentService:
         self._reference = reference
 
     def run(self, config: ExperimentConfig, on_progress: OnProgress = lambda *_: None) -> ExperimentResult:
-        """`run_experiment` on the reference set."""
-        return run_experiment(self._reference.load(), config, on_progress)
+        """`run_experiment` on the reference set, checked against whom the checkpoint declares held out."""
+        return run_experiment(self._reference.load(), config, on_progress, self._reference.held_out_patients)
 
     def cells(self) -> pd.DataFrame:
         """Real tiles a (cancer type, center): columns cancer_type, center, n, n_patients, n_held_out (patients)."""
@@ -76,7 +76,10 @@ class ExperimentService:
 
 
 def run_experiment(
-    reference: ReferenceSet, config: ExperimentConfig, on_progress: OnProgress = lambda *_: None
+    reference: ReferenceSet,
+    config: ExperimentConfig,
+    on_progress: OnProgress = lambda *_: None,
+    declared: frozenset[str] | None = None,
 ) -> ExperimentResult:
     """Train and test all arms.
 
@@ -84,13 +87,14 @@ def run_experiment(
         reference: real tiles, and those to add.
         config: what is asked.
         on_progress: called with (folds done, folds in all); an error it raises ends the work.
+        declared: patients that the checkpoint says it was not trained on; `None`: it says nothing.
 
     Raises:
         InvalidRequestError: a cancer type, center or size that there is not.
         TooFewTilesError: too few patients or tiles for this preset, or a class that is absent from training.
     """
     rows = eligible_rows(reference.tiles, config)
-    return run_design(reference, rows, draw_design(rows, config), config, on_progress)
+    return run_design(reference, rows, draw_design(rows, config), config, on_progress, declared)
 
 
 def run_design(
@@ -99,6 +103,7 @@ def run_design(
     design: Design,
     config: ExperimentConfig,
     on_progress: OnProgress = lambda *_: None,
+    declared: frozenset[str] | None = None,
 ) -> ExperimentResult:
     """Train and test all arms on folds that are given; the preset of `config` is only a name then.
 
@@ -106,7 +111,7 @@ def run_design(
         reference: real tiles, and those to add.
         rows: as of `eligible_rows`; the folds name its rows.
         design: patients of a fold's test set are not in its training set.
-        config, on_progress: as of `run_experiment`.
+        config, on_progress, declared: as of `run_experiment`.
     """
     stock, ids = stock_of(reference.tiles), reference.tiles["id"].to_numpy(dtype=object)
     of_folds = [arms_of_fold(rows, ids, stock, fold, config) for fold in design.folds]
@@ -127,7 +132,7 @@ def run_design(
         _training_table(of_folds, design.folds, arms, config),
         _cells_to_fill(of_folds),
         (*absent, *design.left_out),
-        _facts(reference, tested, design),
+        _facts(reference, tested, design, declared),
     )
 
 
@@ -300,17 +305,21 @@ def _cells_to_fill(of_folds: list[FoldArms]) -> pd.DataFrame:
     return together.groupby(["cancer_type", "center"], sort=False).mean().reset_index()
 
 
-def _facts(reference: ReferenceSet, tested: Tested, design: Design) -> dict[str, object]:
+def _facts(
+    reference: ReferenceSet, tested: Tested, design: Design, declared: frozenset[str] | None
+) -> dict[str, object]:
     distinct, of_compared = tested.distinct, tested.of_compared
     of_centers = of_compared.groupby("center")["patient_id"].nunique()
     splits = {_split_of(design.folds, seed) for seed in {fold.seed for fold in design.folds}}
-    in_generator = distinct.loc[~distinct["split"].isin(HELD_OUT_SPLITS), "patient_id"]
+    is_held_out = distinct["split"].isin(HELD_OUT_SPLITS)
+    in_generator, said = distinct.loc[~is_held_out, "patient_id"], set(distinct.loc[is_held_out, "patient_id"])
     return {
         "checkpoint": reference.facts.get("checkpoint"),
         "encoder": reference.facts.get("encoder"),
         "num_tiles": len(distinct),
         "num_patients": int(distinct["patient_id"].nunique()),
         "num_in_generator": int(in_generator.nunique()),
+        "num_undeclared": None if declared is None else len(said - declared),
         "num_folds": len(design.folds),
         "num_seeds": len({fold.seed for fold in design.folds}),
         "num_splits": len(splits),

@@ -38,21 +38,30 @@ class ExperimentResult:
     left_out: tuple[str, ...]
     """Arms, cells and centers that could not take part, and why."""
     facts: Mapping[str, Any]
-    """checkpoint, encoder, num_tiles and num_patients (tested), num_in_generator (of these), num_folds, num_seeds (that
+    """checkpoint, encoder, num_tiles and num_patients (tested), num_in_generator (of these), num_undeclared (held out by
+    the reference set, not by the checkpoint; `None`: it declares nobody), num_folds, num_seeds (that
     could be tested), num_splits (different ones), num_compared (centers), smallest_patients (of these centers; `None`:
     there is none), chance (balanced accuracy of a constant answer), num_bootstraps."""
 
     @property
     def is_clean(self) -> bool:
-        """Whether the generator saw none of the test patients."""
-        return self.facts["num_in_generator"] == 0
+        """Whether the generator saw none of the test patients, by its checkpoint's word where that is given."""
+        return self.facts["num_in_generator"] == 0 and not self.facts["num_undeclared"]
 
     @property
     def mark(self) -> str:
         """Whether claims about synthetic tiles hold for patients the generator never saw."""
         num, inside = self.facts["num_patients"], self.facts["num_in_generator"]
         if self.is_clean:
-            return f"Clean: the generator was trained on none of the {num} test patients."
+            by = "the reference set's split; its checkpoint declares nobody"
+            if self.facts["num_undeclared"] is not None:
+                by = "its checkpoint's own list of held-out patients"
+            return f"Clean: the generator was trained on none of the {num} test patients, by {by}."
+        if inside == 0:
+            return (
+                f"Not shown to be clean: {self.facts['num_undeclared']} of the {num} test patients are held out by the "
+                "reference set, but not in the checkpoint's own list of held-out patients."
+            )
         return (
             f"In-sample generator: it was trained on {inside} of the {num} test patients, so gains from synthetic "
             "tiles may be memory of them."

@@ -60,6 +60,11 @@ class ReferenceService:
                 self._loaded, self._on_map = reference, reference.part(reference.tiles["map_x"].notna())
             return self._loaded
 
+    @property
+    def held_out_patients(self) -> frozenset[str] | None:
+        """Whom the loaded checkpoint declares it was not trained on."""
+        return self._generation.checkpoint.held_out_patients
+
     def load_map(self) -> ReferenceSet:
         """The tiles that have a place in the map: all but the controls, in the same order.
 

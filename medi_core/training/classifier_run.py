@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from medi_core.classifier_checkpoint import load_classifier, save_classifier
 from medi_core.data.balanced_tiles import BalancedTileDataset, balanced_probabilities, read_tiles
 from medi_core.data.manifest import HELD_OUT_SPLITS, read_manifest
-from medi_core.data.patients import patients_of
+from medi_core.data.patients import held_out_patients
 from medi_core.errors import ManifestError
 from medi_core.models.tile_classifier import TileClassifier, build_pretrained
 from medi_core.storage import translate_write_errors
@@ -212,6 +212,8 @@ def _save_calibrated(training: ClassifierTraining, temperature: float, out: Path
 
 def _facts(manifest: pd.DataFrame, command: str) -> dict[str, Any]:
     """What the record says besides the settings: the command, the data and whom it must not be blamed for."""
-    split = manifest["split"].fillna("train")
-    held_out = {name: sorted(patients_of(manifest[split == name]).astype(str).unique()) for name in HELD_OUT_SPLITS}
-    return {"command": command, "data": summarize_data(_rows_of(manifest, "train")), "held_out_patients": held_out}
+    return {
+        "command": command,
+        "data": summarize_data(_rows_of(manifest, "train")),
+        "held_out_patients": held_out_patients(manifest),
+    }

@@ -194,7 +194,27 @@ def test_held_out_patients_alone_make_an_experiment_clean(reference, shortcut):
     assert shortcut.mark.startswith("In-sample generator: it was trained on 16 of the 30 test patients")
     clean = run_experiment(reference, dataclasses.replace(SHORTCUT_CONFIG, held_out_only=True))
     assert clean.is_clean
-    assert clean.mark == "Clean: the generator was trained on none of the 16 test patients."
+    assert clean.mark == (
+        "Clean: the generator was trained on none of the 16 test patients, "
+        "by the reference set's split; its checkpoint declares nobody."
+    )
+
+
+def test_the_word_of_the_checkpoint_decides_whether_an_experiment_is_clean(reference):
+    config = dataclasses.replace(SHORTCUT_CONFIG, held_out_only=True)
+    held_out = frozenset(reference.real.tiles.query("split == 'test'")["patient_id"])
+    clean = run_experiment(reference, config, declared=held_out)
+    assert clean.is_clean
+    assert clean.mark.endswith("by its checkpoint's own list of held-out patients.")
+    doubtful = run_experiment(reference, config, declared=frozenset())
+    assert not doubtful.is_clean
+    assert doubtful.mark.startswith("Not shown to be clean: 16 of the 16 test patients are held out by the reference")
+
+
+def test_the_service_asks_the_loaded_checkpoint_whom_it_held_out(reference):
+    config = dataclasses.replace(SHORTCUT_CONFIG, held_out_only=True, num_seeds=1)
+    source = SimpleNamespace(load=lambda: reference, held_out_patients=frozenset())
+    assert not ExperimentService(source).run(config).is_clean
 
 
 def test_a_center_of_one_class_is_called_recall(reference):
@@ -359,7 +379,9 @@ def test_a_rare_center_keeps_so_many_patients_of_each_class(reference):
 
 
 def test_a_result_is_plain_json_and_files(reference, monkeypatch, tmp_path):
-    services = SimpleNamespace(experiment=ExperimentService(SimpleNamespace(load=lambda: reference)))
+    services = SimpleNamespace(
+        experiment=ExperimentService(SimpleNamespace(load=lambda: reference, held_out_patients=None))
+    )
     monkeypatch.setattr("medi_core.bootstrap.build_services", lambda _: services)
     parser = argparse.ArgumentParser()
     add_experiment_commands(parser.add_subparsers())
@@ -378,7 +400,7 @@ def test_a_result_is_plain_json_and_files(reference, monkeypatch, tmp_path):
 
 
 def test_the_service_knows_which_cells_have_how_many_patients(reference):
-    cells = ExperimentService(SimpleNamespace(load=lambda: reference)).cells()
+    cells = ExperimentService(SimpleNamespace(load=lambda: reference, held_out_patients=None)).cells()
     assert cells[["n", "n_patients", "n_held_out"]].drop_duplicates().to_numpy().tolist() == [[48, 8, 4]]
     assert len(cells) == 6
 

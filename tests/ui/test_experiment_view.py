@@ -27,7 +27,7 @@ def reference():
 
 def mounted(load) -> gr.Blocks:
     with gr.Blocks() as blocks:
-        service = ExperimentService(SimpleNamespace(load=load))
+        service = ExperimentService(SimpleNamespace(load=load, held_out_patients=None))
         build_experiment_view(SimpleNamespace(services=SimpleNamespace(experiment=service)))
     return blocks
 
@@ -98,7 +98,7 @@ def test_without_a_reference_set_the_place_of_the_result_says_why():
 
 
 def test_the_first_choice_is_the_pair_that_most_centers_share(reference):
-    cells = ExperimentService(SimpleNamespace(load=lambda: reference)).cells()
+    cells = ExperimentService(SimpleNamespace(load=lambda: reference, held_out_patients=None)).cells()
     alone = pd.DataFrame([{"cancer_type": "liver", "center": "Oslo", "n": 9, "n_patients": 99, "n_held_out": 0}])
     names, chosen = experiment_view._types_and_default(pd.concat([cells, alone]))
     assert [value for _, value in names] == ["colon", "liver", "lung"]
