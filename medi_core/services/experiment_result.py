@@ -38,8 +38,8 @@ class ExperimentResult:
     left_out: tuple[str, ...]
     """Arms, cells and centers that could not take part, and why."""
     facts: Mapping[str, Any]
-    """checkpoint, encoder, num_tiles and num_patients (tested), num_in_generator (of these), num_undeclared (held out by
-    the reference set, not by the checkpoint; `None`: it declares nobody), num_folds, num_seeds (that
+    """checkpoint, encoder, num_tiles and num_patients (tested), num_in_generator (of these), num_undeclared (held
+    out by the reference set, not by the checkpoint; `None`: it declares nobody), num_folds, num_seeds (that
     could be tested), num_splits (different ones), num_compared (centers), smallest_patients (of these centers; `None`:
     there is none), chance (balanced accuracy of a constant answer), num_bootstraps."""
 
