@@ -140,8 +140,7 @@ def test_a_damaged_member_is_named(folder, dataset):
         tar.seek(offset + 40)
         tar.write(b"\0" * 200)
     with pytest.raises(ManifestError, match=r"part-2\.tar: 't9\.png' cannot be read"):
-        for i in range(NUM_TILES):
-            dataset[i]
+        [dataset[i] for i in range(NUM_TILES)]
 
 
 def test_a_cut_tar_and_an_empty_folder_are_refused_by_name(folder, tmp_path):
