@@ -2,7 +2,7 @@
 
     python -m benchmarks.scaling [--processes 1 2] [--global-batch 8] [--steps 6] [--widths 96,192,288]
 
-CPU processes with one thread each, joined by gloo. A row is the median step after two that are not counted. Efficiency:
+CPU processes with one thread each, float32, joined by gloo. A row is the median step after two that are not counted. Efficiency:
 tiles a second over n times those of one process. Tiles are random pixels: speed does not depend on them.
 """
 
@@ -44,7 +44,7 @@ def measure(args: argparse.Namespace) -> None:
     config = replace(
         DiffusionTrainingConfig(), global_batch=args.global_batch, num_steps=args.steps, block_out_channels=args.widths
     )
-    training = networks.build_training(config)
+    training = networks.build_training(config, mixed_precision="no")
     rates = [step.tiles_per_second for step in training.steps()]
     if training.accelerator.is_main_process:
         print(statistics.median(rates[WARM_UP:]))
