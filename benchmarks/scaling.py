@@ -2,8 +2,8 @@
 
     python -m benchmarks.scaling [--processes 1 2] [--global-batch 8] [--steps 6] [--widths 96,192,288]
 
-CPU processes with one thread each, float32, joined by gloo. A row is the median step after two that are not counted. Efficiency:
-tiles a second over n times those of one process. Tiles are random pixels: speed does not depend on them.
+CPU processes with one thread each, float32, joined by gloo. A row is the median step after two that are not counted.
+Efficiency: tiles a second over n times those of one process. Tiles are random pixels: speed does not depend on them.
 """
 
 import argparse
