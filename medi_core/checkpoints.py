@@ -53,9 +53,21 @@ class Checkpoint:
 
     @property
     def held_out_patients(self) -> frozenset[str] | None:
-        """Patients of whom no tile was trained on, as the checkpoint declares them; `None` where it declares none."""
-        declared = self.training_config.get("held_out_patients")
-        return None if declared is None else frozenset(patient for split in declared.values() for patient in split)
+        """Whom its training is recorded never to have seen (splits val and test); `None` if nothing is recorded.
+
+        Raises:
+            CheckpointError: the record is not split → list of patients.
+        """
+        record = self.training_config.get("held_out_patients")
+        if record is None:
+            return None
+        lists = list(record.values()) if isinstance(record, dict) else [None]
+        if not all(isinstance(names, list) and all(isinstance(n, str) for n in names) for names in lists):
+            raise CheckpointError(
+                f"{self.folder.name}/{TRAINING_CONFIG}: held_out_patients must be split → list of patient ids; "
+                "correct it, or take it out"
+            )
+        return frozenset().union(*lists)
 
     @property
     def model_card(self) -> str:

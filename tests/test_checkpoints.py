@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from medi_core import checkpoints, storage
 from medi_core.checkpoints import Checkpoint, list_checkpoints, load_checkpoint, save_checkpoint
+from medi_core.data.reference_set import is_held_out, read_reference
 from medi_core.errors import CheckpointError, StorageError
 from medi_core.models.metadata_embedder import MetadataEmbedder
 from medi_core.pipelines.medi_pipeline import MediPipeline
@@ -362,3 +363,25 @@ def test_the_id_follows_whatever_decides_a_tile(root, pipeline):
     pipeline.scheduler = build_scheduler("heun")
     save_checkpoint(pipeline, root / "toy", FACTS)
     assert load(root).id != first
+
+
+def test_the_shipped_checkpoint_names_its_held_out_patients_and_they_are_those_of_the_reference_set():
+    folder = Path(__file__).parent.parent / "checkpoints"
+    shipped = load_checkpoint("medi-128", folder, torch.device("cpu"), torch.float32)
+    reference = read_reference(folder.parent / "assets" / "reference")
+    assert shipped.id == reference.facts["checkpoint"]
+    real = reference.real.tiles
+    tested = set(real.loc[is_held_out(real), "patient_id"].dropna())
+    trained = set(real.loc[~is_held_out(real), "patient_id"].dropna())
+    assert tested
+    assert tested <= shipped.held_out_patients
+    assert trained.isdisjoint(shipped.held_out_patients)
+
+
+@pytest.mark.parametrize("record", [["P1"], {"test": "P1"}, {"test": [1]}])
+def test_held_out_patients_that_cannot_be_read_are_refused(root, record):
+    loaded = load_checkpoint("toy", root, torch.device("cpu"), torch.float32)
+    assert loaded.held_out_patients is None
+    (root / "toy" / "training_config.json").write_text(json.dumps({"held_out_patients": record}))
+    with pytest.raises(CheckpointError, match="held_out_patients must be split → list of patient ids"):
+        _ = loaded.held_out_patients

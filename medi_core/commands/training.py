@@ -13,7 +13,7 @@ from medi_core.errors import InvalidRequestError
 def add_training_commands(commands) -> None:
     """train-diffusion."""
     command = add_command(commands, "train-diffusion", train_diffusion, "train a checkpoint, or resume a training")
-    command.add_argument("--manifest", type=Path, required=True)
+    command.add_argument("--manifest", type=Path, required=True, help="table, or folder of WebDataset tars")
     command.add_argument("--out", type=Path, required=True, help="run folder: state, checkpoint, samples, log.csv")
     command.add_argument("--init", type=Path, metavar="CHECKPOINT", help="folder whose weights to start from")
     command.add_argument("--minutes", type=float, help="stop after so much wall-clock time")
@@ -46,8 +46,11 @@ def train_diffusion(flags: argparse.Namespace) -> dict[str, Any]:
         raise InvalidRequestError(f"--workers {flags.workers}: it must be 0 or more")
     fields = DiffusionTrainingConfig.__dataclass_fields__
     overrides = {name: value for name, value in vars(flags).items() if name in fields and value is not None}
-    if flags.seed is not None:  # one seed for all draws of a run
-        overrides["sampling"] = SamplingConfig(seed=flags.seed)
+    seed = flags.seed or 0  # one seed for all draws of a run
+    # of a folder of tars each tile is seen once an epoch
+    overrides["sampling"] = (
+        SamplingConfig(temperature=1.0, seed=seed) if flags.manifest.is_dir() else SamplingConfig(seed=seed)
+    )
 
     def on_step(step) -> None:
         if step.step % 20 == 0 and not flags.json:

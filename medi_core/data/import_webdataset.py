@@ -28,11 +28,13 @@ _BARCODE_IN_KEY = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}[A-Z0-9-]*")
 
 
 @dataclass
-class _Sample:
+class Sample:
     """The members of one key."""
 
     image: str | None = None
     """Member name; also the path below the output folder."""
+    place: tuple[int, int] = (0, 0)
+    """Offset and length of the image in its tar, in bytes."""
     columns: dict[str, Any] = field(default_factory=dict)
     labels: list[str] = field(default_factory=list)
     """Suffixes of the label members found."""
@@ -66,7 +68,7 @@ def import_webdataset(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise StorageError(f"{out} must be a new or empty folder; give another, or empty it")
     paths = [Path(tar) for tar in tars]
-    rows = _describe(_read_samples(paths, class_names), dict(defaults or {}))
+    rows = describe_samples(read_samples(paths, class_names), dict(defaults or {}))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f"{out.name}.", dir=out.parent) as temporary:
@@ -80,17 +82,17 @@ def import_webdataset(
     return split_by_patient(frame, seed=seed) if frame["split"].isna().all() else frame
 
 
-def _read_samples(tars: Sequence[Path], class_names: Sequence[str]) -> dict[str, _Sample]:
+def read_samples(tars: Sequence[Path], class_names: Sequence[str]) -> dict[str, Sample]:
     """Key → sample, in the order of the tars; nothing is written."""
-    samples: dict[str, _Sample] = {}
+    samples: dict[str, Sample] = {}
     for member in read_members(tars):
         name = PurePosixPath(member.name)
-        sample = samples.setdefault(str(name.with_suffix("")), _Sample())
+        sample = samples.setdefault(str(name.with_suffix("")), Sample())
         suffix = name.suffix.lower()
         if suffix in IMAGE_SUFFIXES:
             if sample.image is not None:
                 raise ManifestError(f"{member.where} is a second image of its sample; each key needs exactly one")
-            sample.image = member.name
+            sample.image, sample.place = member.name, (member.offset, member.num_bytes)
         else:
             if suffix in sample.labels:
                 raise ManifestError(f"{member.where} is there twice; each key may have one {suffix}")
@@ -110,7 +112,7 @@ def _read_samples(tars: Sequence[Path], class_names: Sequence[str]) -> dict[str,
     return samples
 
 
-def _describe(samples: Mapping[str, _Sample], defaults: dict[str, Any]) -> list[dict[str, Any]]:
+def describe_samples(samples: Mapping[str, Sample], defaults: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for key, sample in samples.items():
         barcode = _BARCODE_IN_KEY.search(key)

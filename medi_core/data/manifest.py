@@ -165,7 +165,7 @@ def _faults(frame: pd.DataFrame) -> Iterable[str]:
     if duplicate.any():
         yield f"the same tile is listed twice, {describe_rows(duplicate, frame['path'])}"
     yield from value_faults(frame)
-    yield from _split_faults(frame)
+    yield from split_faults(frame)
 
 
 def value_faults(frame: pd.DataFrame) -> Iterable[str]:
@@ -178,12 +178,14 @@ def value_faults(frame: pd.DataFrame) -> Iterable[str]:
             yield f"{column} must be one of {', '.join(allowed)}, {describe_rows(bad, frame[column])}"
 
 
-def _split_faults(frame: pd.DataFrame) -> Iterable[str]:
+def split_faults(frame: pd.DataFrame) -> Iterable[str]:
     """Patients, slides, and unsplit regions, must not straddle splits; a row without a split is a training row."""
     if frame["split"].isna().all():
         return
     given = frame.assign(split=frame["split"].fillna("train"))
     for column, noun in (("patient_id", "a patient"), ("slide", "a slide"), ("path", "an image")):
+        if column not in frame:
+            continue
         known = given.dropna(subset=[column])
         num_splits = known.groupby(column)["split"].nunique()
         mixed = num_splits.index[num_splits > 1]

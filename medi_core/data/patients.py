@@ -19,10 +19,13 @@ def patients_of(tiles: pd.DataFrame) -> pd.Series:
 
 
 def held_out_patients(manifest: pd.DataFrame) -> dict[str, list[str]]:
-    """Split → whom a training on the rest has not seen, sorted; a tile without a patient stands for its slide."""
-    return {
-        name: sorted(patients_of(manifest[manifest["split"] == name]).astype(str).unique()) for name in HELD_OUT_SPLITS
-    }
+    """Split → whom a training on this manifest never sees, sorted; plain JSON, for a checkpoint's record.
+
+    A slide or data set that stands in for patients who are not recorded is left out where training rows share it.
+    """
+    split, whom = manifest["split"].fillna("train"), patients_of(manifest).astype(str)
+    seen = set(whom[split == "train"])
+    return {name: sorted(set(whom[split == name]) - seen) for name in HELD_OUT_SPLITS}
 
 
 def in_turns(tiles: pd.DataFrame, keys: list[str], random_state: int | np.random.Generator) -> pd.DataFrame:

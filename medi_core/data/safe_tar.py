@@ -35,6 +35,8 @@ class TarMember:
     name: str
     """Normalised relative POSIX path."""
     num_bytes: int
+    offset: int
+    """Of its content in the tar, in bytes: what is stored uncompressed can be read again from there."""
     where: str
     """For messages: `part000.tar: TCGA-…/0_8_521.json`."""
     _info: tarfile.TarInfo
@@ -64,7 +66,7 @@ def read_members(tars: Sequence[Path]) -> Iterator[TarMember]:
                     where = f"{path.name}: {info.name[:MAX_NAME_CHARS]!a}"
                     name = _checked_name(info, where)
                     if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES + LABEL_SUFFIXES and not info.isdir():
-                        yield TarMember(name, info.size, where, info, tar)
+                        yield TarMember(name, info.size, info.offset_data, where, info, tar)
         except (tarfile.TarError, EOFError, OSError, ValueError) as error:
             raise ManifestError(
                 f"{path} cannot be read as an uncompressed tar: {error}; fetch it again, or unpack a .tar.gz to .tar"

@@ -6,6 +6,7 @@ process, so an interrupted training resumes exactly without any saved random sta
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -43,10 +44,23 @@ def read_image(path: str | Path) -> np.ndarray:
         ManifestError: the file is not an image.
     """
     try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        with open(path, "rb") as file:
+            return decode_image(file.read())
+    except (OSError, ManifestError) as error:
         raise ManifestError(f"{path} cannot be read as an image: {error}") from error
+
+
+def decode_image(content: bytes) -> np.ndarray:
+    """uint8 `(H, W, 3)`, RGB, of the bytes of an image file.
+
+    Raises:
+        ManifestError: they are no image, or a broken one.
+    """
+    try:
+        with Image.open(BytesIO(content)) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise ManifestError(str(error)) from error
 
 
 def read_grid_tile(row: pd.Series, region: np.ndarray, side_px: int = TILE_PX) -> np.ndarray:
@@ -92,6 +106,48 @@ def record_of(row: pd.Series, vocabulary: Vocabulary) -> MetadataRecord:
     return MetadataRecord(**values)
 
 
+def condition_ids_of(rows: pd.DataFrame, vocabulary: Vocabulary) -> np.ndarray:
+    """int64 `(N, A)`: `vocabulary.encode(record_of(row))` of each row, a column at a time."""
+    columns = []
+    for name, values in vocabulary.values.items():
+        if ATTRIBUTE[name].kind == "binned":
+            numbers = rows[name].to_numpy(dtype=float)
+            ids = np.searchsorted(vocabulary.bin_edges[name], numbers, side="right")
+            columns.append(np.where(np.isnan(numbers), len(values), ids))
+        else:
+            ids = pd.Categorical(rows[name], categories=list(values)).codes.astype(np.int64)
+            columns.append(np.where(ids < 0, len(values), ids))
+    return np.stack(columns, axis=1).astype(np.int64)
+
+
+def crop(image: np.ndarray, rng: np.random.Generator, config: SamplingConfig, side_px: int) -> np.ndarray:
+    """A random crop, drawn again while it has too little tissue; uint8 `(side, side, 3)`."""
+    height, width = image.shape[:2]
+    for _ in range(config.attempts):
+        x = int(rng.integers(width - side_px + 1))
+        y = int(rng.integers(height - side_px + 1))
+        tile = image[y : y + side_px, x : x + side_px]
+        if tissue_mask(tile[::4, ::4]).mean() >= config.min_tissue:
+            break
+    return tile
+
+
+def training_item(
+    tile: np.ndarray, ids: np.ndarray, rng: np.random.Generator, vocabulary: Vocabulary
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A crop, turned at random, and its ids with the stain bins of the crop itself: uint8 `(3, S, S)`, int64 `(A,)`."""
+    ids = ids.copy()
+    strengths = dict(zip(STAINS, stain_strengths(tile), strict=True))
+    for column, name in enumerate(vocabulary.attributes):
+        if name in strengths:
+            measurable = not np.isnan(strengths[name])
+            ids[column] = int(vocabulary.bin_of(name, strengths[name])) - 1 if measurable else vocabulary.null_id(name)
+    tile = np.rot90(tile, k=rng.integers(4))
+    if rng.integers(2):
+        tile = tile[:, ::-1]
+    return torch.from_numpy(np.ascontiguousarray(tile.transpose(2, 0, 1))), torch.from_numpy(ids)
+
+
 class RandomTileDataset(torch.utils.data.Dataset):
     """Endless random crops, flips and rotations of regions, with their condition ids.
 
@@ -118,39 +174,14 @@ class RandomTileDataset(torch.utils.data.Dataset):
         rows = manifest.drop_duplicates("path").reset_index(drop=True)
         self._images = [regions[path] for path in rows["path"]]
         _require_side(rows["path"], self._images, side_px)
-        self._ids = np.array(
-            [vocabulary.encode(record_of(row, vocabulary)) for _, row in rows.iterrows()], dtype=np.int64
-        )
+        self._ids = condition_ids_of(rows, vocabulary)
         self.probabilities = self._region_probabilities(rows)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng((self.config.seed, index))
         region = int(rng.choice(len(self.probabilities), p=self.probabilities))
-        tile = self._crop(self._images[region], rng)
-        ids = self._ids[region].copy()
-        strengths = dict(zip(STAINS, stain_strengths(tile), strict=True))
-        for column, name in enumerate(self.vocabulary.attributes):
-            if name in strengths:
-                measurable = not np.isnan(strengths[name])
-                ids[column] = (
-                    int(self.vocabulary.bin_of(name, strengths[name])) - 1
-                    if measurable
-                    else self.vocabulary.null_id(name)
-                )
-        tile = np.rot90(tile, k=rng.integers(4))
-        if rng.integers(2):
-            tile = tile[:, ::-1]
-        return torch.from_numpy(np.ascontiguousarray(tile.transpose(2, 0, 1))), torch.from_numpy(ids)
-
-    def _crop(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        height, width = image.shape[:2]
-        for _ in range(self.config.attempts):
-            x = int(rng.integers(width - self.side_px + 1))
-            y = int(rng.integers(height - self.side_px + 1))
-            tile = image[y : y + self.side_px, x : x + self.side_px]
-            if tissue_mask(tile[::4, ::4]).mean() >= self.config.min_tissue:
-                break
-        return tile
+        tile = crop(self._images[region], rng, self.config, self.side_px)
+        return training_item(tile, self._ids[region], rng, self.vocabulary)
 
     def _region_probabilities(self, rows: pd.DataFrame) -> np.ndarray:
         """Cells by temperature, regions of a cell by area (see `SamplingConfig.temperature`)."""

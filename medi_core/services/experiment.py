@@ -204,9 +204,8 @@ def _facts(reference: ReferenceSet, tested: Tested, design: Design) -> dict[str,
     of_centers = of_compared.groupby("center")["patient_id"].nunique()
     splits = {_split_of(design.folds, seed) for seed in {fold.seed for fold in design.folds}}
     is_seen = ~distinct["split"].isin(HELD_OUT_SPLITS)
-    if (
-        declared := reference.facts.get(DECLARED)
-    ) is not None:  # the checkpoint's word counts, not the manifest's alone
+    declared = reference.facts.get(DECLARED)
+    if declared is not None:  # the checkpoint's own word counts, not only that of the manifest behind the set
         is_seen |= ~distinct["patient_id"].isin(declared)
     in_generator = distinct.loc[is_seen, "patient_id"]
     return {

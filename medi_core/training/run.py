@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from accelerate import Accelerator
 from medi_core.checkpoints import save_checkpoint
 from medi_core.data.manifest import read_manifest
 from medi_core.data.patients import held_out_patients
-from medi_core.data.tile_dataset import RandomTileDataset, measure_stains, read_image, vocabulary_of
+from medi_core.data.shards import ShardTileDataset, index_shards, measure_some_stains
+from medi_core.data.tile_dataset import STAINS, RandomTileDataset, measure_stains, read_image, vocabulary_of
 from medi_core.errors import ManifestError
 from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.pipelines.medi_pipeline import MediPipeline
@@ -46,12 +48,35 @@ def load_dataset(
         raise ManifestError(f"the manifest has no row with split '{split}'")
     regions = {path: read_image(path) for path in rows["path"].unique()}
     if vocabulary is None:
-        vocabulary = vocabulary_of(measure_stains(rows, regions, config.side_px), config.attributes)
-        if empty := [name for name, values in vocabulary.values.items() if not values or values == ("1",)]:
-            raise ManifestError(
-                f"no two training rows differ in {', '.join(empty)}: leave it out of the attributes or fill the column"
-            )
+        vocabulary = _vocabulary(measure_stains(rows, regions, config.side_px), config)
     return RandomTileDataset(rows, regions, vocabulary, config.sampling, config.side_px)
+
+
+def open_shards(
+    folder: Path, index: pd.DataFrame, split: str, config: DiffusionTrainingConfig, vocabulary: Vocabulary | None = None
+) -> ShardTileDataset:
+    """As `load_dataset`, but the images stay in the tars of a folder, and stains are measured on a sample.
+
+    Raises:
+        ManifestError: the split has no tile, or an image of the sample cannot be used.
+    """
+    rows = index[index["split"].astype(object).fillna("train") == split]
+    if rows.empty:
+        raise ManifestError(f"the shards have no tile with split '{split}'")
+    if vocabulary is None:
+        needs_stains = set(STAINS) & set(config.attributes)
+        measured = measure_some_stains(folder, rows, config.side_px) if needs_stains else rows
+        vocabulary = _vocabulary(measured, config)
+    return ShardTileDataset(folder, rows, vocabulary, config.sampling, config.side_px)
+
+
+def _vocabulary(rows: pd.DataFrame, config: DiffusionTrainingConfig) -> Vocabulary:
+    vocabulary = vocabulary_of(rows, config.attributes)
+    if empty := [name for name, values in vocabulary.values.items() if not values or values == ("1",)]:
+        raise ManifestError(
+            f"no two training rows differ in {', '.join(empty)}: leave it out of the attributes or fill the column"
+        )
+    return vocabulary
 
 
 def run_training(
@@ -71,6 +96,7 @@ def run_training(
     Stops at `config.num_steps`, after `minutes` of wall-clock time, or on SIGTERM; saves in each case.
 
     Args:
+        manifest_path: a manifest, or a folder of WebDataset tars, whose images are read as they are needed.
         initial_checkpoint: a checkpoint folder whose weights to start from where there is nothing to resume.
         on_step: called after each step, in the main process only.
 
@@ -83,17 +109,22 @@ def run_training(
     with translate_write_errors(str(out)):  # before the work, not at the first save
         out.mkdir(parents=True, exist_ok=True)
     accelerator = Accelerator(mixed_precision=mixed_precision)
-    manifest = read_manifest(manifest_path)
-    dataset = load_dataset(manifest, "train", config)
+    is_sharded = manifest_path.is_dir()
+    manifest = index_shards(manifest_path) if is_sharded else read_manifest(manifest_path)
+    load = partial(open_shards, manifest_path) if is_sharded else load_dataset
+    dataset = load(manifest, "train", config)
     validation = None
     if (manifest["split"] == "val").any():
-        validation = ValidationSet.build(load_dataset(manifest, "val", config, dataset.vocabulary), config)
+        validation = ValidationSet.build(load(manifest, "val", config, dataset.vocabulary), config)
     training = DiffusionTraining(config, dataset, accelerator, compile_model, num_workers)
     spent = 0.0
     if has_state(out / "state"):
         spent = load_state(training, out / "state")
     elif initial_checkpoint is not None:
         spent = warm_start(training, initial_checkpoint)
+    if is_sharded:  # from here on plain text, and each tile an image of its own
+        manifest = manifest.astype(dict.fromkeys(("split", "patient_id", "slide", "dataset", "licence"), object))
+        manifest["path"] = manifest.index
     facts = {
         "data": summarize_data(manifest[manifest["split"].fillna("train") == "train"]),
         "held_out_patients": held_out_patients(manifest),

@@ -15,8 +15,9 @@ from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
 from torch import nn
 
+from medi_core.data.shards import ShardTileDataset
 from medi_core.data.tile_dataset import TILE_PX, RandomTileDataset, SamplingConfig
-from medi_core.errors import InvalidRequestError
+from medi_core.errors import InvalidRequestError, ManifestError
 from medi_core.metadata.schema import ATTRIBUTE
 from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.models.denoiser import NUM_TRAIN_TIMESTEPS, Denoiser
@@ -137,7 +138,7 @@ class DiffusionTraining:
     def __init__(
         self,
         config: DiffusionTrainingConfig,
-        dataset: RandomTileDataset,
+        dataset: RandomTileDataset | ShardTileDataset,
         accelerator: Accelerator,
         compile_model: bool = False,
         num_workers: int = 0,
@@ -219,14 +220,15 @@ class DiffusionTraining:
             range(step * self.config.global_batch + first, step * self.config.global_batch + first + local_batch)
             for step in range(self.step, self.config.num_steps)
         )
-        return iter(
-            torch.utils.data.DataLoader(
+        try:
+            yield from torch.utils.data.DataLoader(
                 self.dataset,
                 batch_sampler=index_batches,
                 num_workers=self.num_workers,
                 worker_init_fn=_leave_signals_to_parent,
             )
-        )
+        except ManifestError as error:  # a loader process sends its whole traceback, whose end is the message
+            raise ManifestError(str(error).strip().rpartition("ManifestError: ")[2]) from error
 
 
 def _leave_signals_to_parent(_worker: int) -> None:
