@@ -4,6 +4,7 @@ Tile = checkpoint, cell and seed. A shard depends on nothing but the plan, so th
 died, and the bytes are the same on one type of device.
 """
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from medi_core.data.shard_files import (
+    FOLDER,
     SUFFIX,
     WEBDATASET,
     ShardRecord,
@@ -26,16 +28,17 @@ from medi_core.data.shard_files import (
 from medi_core.data.tile_files import LICENCE, encode_png, provenance_json
 from medi_core.errors import InvalidRequestError, PlanError
 from medi_core.metadata.schema import ATTRIBUTE
-from medi_core.planning.plan import AugmentationPlan
+from medi_core.planning.plan import AugmentationPlan, write_plan
 from medi_core.planning.shards import DEFAULT_SHARD_SIZE, CellTiles, Shard, shards_of
 from medi_core.services.augmentation import AugmentationService
 from medi_core.services.export import strength_or_none
 from medi_core.services.generated_tile import GeneratedTile
 from medi_core.services.generation import GenerationRequest, GenerationService
 from medi_core.services.tile_measures import MeasureService, TileMeasures, training_rows
+from medi_core.storage import translate_write_errors
 
-TILES_AT_ONCE = 64
-"""Of one request: what is lost where memory runs out, and how often progress is told."""
+MAX_TILES_IN_APP = 100
+"""Of a plan that is made while its user waits: some minutes on two cores."""
 COPY, UNRECOGNISED = "copies", "not recognised by probes"
 SIGNIFICANT = 4
 """Digits of measured numbers: the last ones of a float differ between machines."""
@@ -138,6 +141,28 @@ class DatasetService:
             records[shard.index] = record
         return self._summarize(plan, folder, options, [records[shard.index] for shard in shards])
 
+    def zip_of(
+        self, plan: AugmentationPlan, folder: Path, on_progress: Callable[[DatasetProgress], None] = lambda _: None
+    ) -> Path:
+        """A small plan as a zip of PNGs with their manifest, for who waits for it.
+
+        Args:
+            folder: of the caller's, who deletes it.
+            on_progress: an error it raises ends the work.
+
+        Raises:
+            PlanError: more than `MAX_TILES_IN_APP` tiles, or as `run`.
+        """
+        if plan.num_tiles > MAX_TILES_IN_APP:
+            raise PlanError(
+                f"the plan has {plan.num_tiles:,} tiles, at most {MAX_TILES_IN_APP} are made here: lower a limit, or "
+                "download the plan and run: python -m medi_core generate-dataset plan.json --out tiles"
+            )
+        self.run(plan, folder / "tiles", DatasetOptions(FOLDER, MAX_TILES_IN_APP), on_progress)
+        write_plan(plan, folder / "tiles" / "plan.json")
+        with translate_write_errors("the zip"):
+            return Path(shutil.make_archive(str(folder / "medi-tiles"), "zip", folder / "tiles"))
+
     def make_shard(
         self,
         plan: AugmentationPlan,
@@ -188,7 +213,7 @@ class DatasetService:
             part.cell.record, part.seeds(plan.seed), plan.num_inference_steps, plan.guidance_scale
         )
         made: list[GeneratedTile] = []
-        at_once = TILES_AT_ONCE
+        at_once = self._generation.batch_size
         while len(made) < len(request.seeds):
             seeds = request.seeds[len(made) : len(made) + at_once]
             try:

@@ -157,6 +157,11 @@ class GenerationService:
         return self.checkpoint.vocabulary
 
     @property
+    def batch_size(self) -> int:
+        """Tiles that the network sees at once."""
+        return self._batch_size
+
+    @property
     def side_multiple_px(self) -> int:
         """Height and width of a tile, and a window, must be multiples of this: a deeper network needs larger ones."""
         return lcm(SIDE_MULTIPLE_PX, self.checkpoint.pipeline.denoiser.side_multiple_px)

@@ -1,7 +1,7 @@
 """Augment: from "this subgroup is weak" to a plan of synthetic tiles, and the tiles themselves."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 
 import gradio as gr
@@ -13,9 +13,12 @@ from medi_core.metadata.vocabulary import count
 from medi_core.planning.plan import AugmentationPlan
 from medi_core.planning.targets import LIFT, UNIFORM, WORST, Target
 from medi_core.services.augmentation import CELL, Key, PlanConfig, plan_table
-from medi_core.ui.handlers import alert_html, reported, write_download
+from medi_core.services.dataset_generation import MAX_TILES_IN_APP, DatasetProgress
+from medi_core.services.streaming import stream
+from medi_core.ui.handlers import alert_html, progress_html, reported, session_folder, write_download
 from medi_core.ui.links import build_link_button, restore
 from medi_core.ui.plot_view import build_plot
+from medi_core.ui.runs import wire_run
 from medi_core.ui.shared import Shared
 from medi_core.ui.tables import table_html
 
@@ -43,7 +46,7 @@ IS_DARK = "(_, ...rest) => [document.body.classList.contains('dark'), ...rest]"
 
 def build_augment_tab(shared: Shared) -> None:
     """Widgets, handlers, wiring."""
-    service = shared.services.augmentation
+    service, datasets = shared.services.augmentation, shared.services.datasets
     names = [name for name in shared.services.checkpoint.vocabulary.attributes if name in ATTRIBUTE]
     crossed = [name for name in CELL if name in names] or names[:1]
 
@@ -83,7 +86,13 @@ def build_augment_tab(shared: Shared) -> None:
             with gr.Row():
                 as_json = gr.DownloadButton("Download plan (JSON)", size="sm", visible=False)
                 as_csv = gr.DownloadButton("Download table (CSV)", size="sm", visible=False)
+            with gr.Row():
+                make = gr.Button("Make these tiles", interactive=False, elem_id="augment-make")
+                cancel = gr.Button("Cancel", interactive=False)
+            status = gr.HTML("", padding=False, elem_id="augment-status")
+            as_zip = gr.DownloadButton("Download tiles (ZIP)", visible=False, elem_id="augment-zip")
             table = gr.HTML("", padding=False, elem_id="augment-table")
+    current = gr.State(None)
     is_dark = gr.Checkbox(visible=False)  # no state: the browser fills it in, also where the figure was never in sight
 
     # --------------------------------------------------------------- handlers
@@ -92,7 +101,7 @@ def build_augment_tab(shared: Shared) -> None:
         try:
             return event.dark, *shown(event.dark, *settings)
         except ReferenceSetError as error:  # nothing to count: its place says why
-            return event.dark, alert_html(error), *[gr.skip()] * 5
+            return event.dark, alert_html(error), *[gr.skip()] * 8
 
     @reported
     def on_plan(dark: bool, *settings):
@@ -100,7 +109,18 @@ def build_augment_tab(shared: Shared) -> None:
 
     def shown(dark: bool, *settings) -> tuple:
         plan = service.plan(service.training_tiles(), _config(*settings))
-        return *plan_shown(plan, dark), gr.update(choices=[SEPARATOR.join(key) for key in keys_of(plan)])
+        names = [SEPARATOR.join(key) for key in keys_of(plan)]
+        can_be_made = gr.update(interactive=0 < plan.num_tiles <= MAX_TILES_IN_APP)
+        return *plan_shown(plan, dark), gr.update(choices=names), plan, can_be_made, gr.update(visible=False)
+
+    @reported
+    def on_make(plan: AugmentationPlan) -> Iterator:
+        folder = session_folder()
+        yield progress_html(0, plan.num_tiles, "Making tiles"), gr.update(visible=False)
+        for report in stream(lambda emit: datasets.zip_of(plan, folder, emit)):
+            if isinstance(report, DatasetProgress):
+                yield progress_html(report.done, report.total, _with_time_left(report)), gr.skip()
+        yield f"{count(plan.num_tiles, 'tile')} with their manifest.", gr.update(value=str(report), visible=True)
 
     def on_target(name: str):
         visible = (name != LIFT, name == LIFT, name == WORST)
@@ -119,7 +139,7 @@ def build_augment_tab(shared: Shared) -> None:
     # ----------------------------------------------------------------- wiring
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     settings = [by, target, level, quantile, cells, cap, ratio, min_trust, measured_only, empty, seed]
-    outputs = [said, plot, as_json, as_csv, table, cells]
+    outputs = [said, plot, as_json, as_csv, table, cells, current, make, as_zip]
     plan = {
         "fn": on_plan,
         "inputs": [is_dark, *settings],
@@ -131,6 +151,7 @@ def build_augment_tab(shared: Shared) -> None:
     }
     plot.focus(on_sight, settings, [is_dark, *outputs], **quiet)
     run.click(**plan)
+    wire_run(make, cancel, status, on_make, [current], [status, as_zip], shown=status)
     target.change(on_target, target, [target, level, quantile, cells], **quiet)
     by.input(lambda: gr.update(choices=[], value=[]), None, cells, **quiet)
     shared.plan_cell.change(on_cell, shared.plan_cell, [by, target, cells, empty], **quiet).then(**plan)
@@ -174,8 +195,14 @@ def said_html(plan: AugmentationPlan) -> str:
         )
         lines.append(f"<details><summary>{count(len(out), 'cell')} left out</summary><ul>{named}</ul></details>")
     command = "python -m medi_core generate-dataset plan.json --out tiles --format webdataset"
-    lines.append(f"To make all of them: download the plan, then <code>{command}</code>")
+    if plan.num_tiles > MAX_TILES_IN_APP:
+        lines.append(f"More than {MAX_TILES_IN_APP} are not made here: download the plan, then <code>{command}</code>")
     return "".join(f"<p>{line}</p>" if not line.startswith("<details") else line for line in lines)
+
+
+def _with_time_left(progress: DatasetProgress) -> str:
+    left = progress.seconds_left
+    return "Making tiles" if left is None else f"Making tiles, about {count(max(1, round(left / 60)), 'minute')} left"
 
 
 def keys_of(plan: AugmentationPlan) -> list[Key]:

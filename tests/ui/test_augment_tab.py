@@ -1,6 +1,9 @@
 """The Augment tab: what it says is what the plan holds, a cell of the audit is filled, and bad settings are named."""
 
+import dataclasses
 import json
+import threading
+import zipfile
 from pathlib import Path
 
 import gradio as gr
@@ -10,6 +13,8 @@ import pytest
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.planning.plan import AugmentationPlan, PlannedCell
 from medi_core.planning.targets import UNIFORM, WORST
+from medi_core.services.dataset_generation import MAX_TILES_IN_APP
+from medi_core.ui import augment_tab
 from medi_core.ui.augment_tab import keys_of, plan_shown, said_html
 
 BREAST, LUNG = "Breast_invasive_carcinoma", "Lung_adenocarcinoma"
@@ -82,7 +87,7 @@ def test_cells_to_choose_from_come_with_the_smallest_first(plan):
 
 
 def test_settings_become_the_plan(running_app, tiles):
-    said, *_, cells = run(running_app)
+    said, *_, cells, _, _, _ = run(running_app)
     assert "7 synthetic tiles</b> in 1 of 2 cells" in said
     assert cells["choices"][0] == f"{LUNG} | Lyon"
     assert "3 synthetic tiles" in run(running_app, cap=3)[0]
@@ -105,3 +110,28 @@ def test_a_cell_of_the_audit_is_filled_and_nothing_else(running_app):
     assert (by, target["value"], cells["value"], empty) == (["cancer_type", "center"], WORST, [f"{LUNG} | Rome"], True)
     source = fill.inputs[0]
     assert [b for b in running_app.blocks.fns.values() if source in b.outputs], "a button hands the cell over"
+
+
+def test_a_small_plan_is_made_as_a_zip_and_a_large_one_is_not_offered(running_app, tiles, monkeypatch):
+    *_, plan, offer, _ = run(running_app, cap=2)
+    assert offer["interactive"]
+    plan = dataclasses.replace(plan, num_inference_steps=1)
+    make = next(
+        b
+        for b in running_app.blocks.fns.values()
+        if getattr(b.fn, "__name__", "") == "until_stopped" and b.outputs[-1].elem_id == "augment-zip"
+    )
+    first, *_, (said, download) = make.fn(threading.Event(), plan)
+    assert "Making tiles" in first[0]
+    assert said == "2 tiles with their manifest."
+    with zipfile.ZipFile(download["value"]) as archive:
+        names = archive.namelist()
+        assert sum(name.endswith(".png") for name in names) == 2
+        assert {"manifest.csv", "plan.json"} <= set(names)
+    monkeypatch.setattr(augment_tab, "MAX_TILES_IN_APP", 1)
+    said, *_, offer, _ = run(running_app, cap=2)
+    assert "More than 1 are not made here" in said
+    assert not offer["interactive"]
+    large = dataclasses.replace(plan, cells=(cell("Lyon", MAX_TILES_IN_APP + 1),))
+    with pytest.raises(gr.Error, match="at most 100 are made here"):
+        list(make.fn(threading.Event(), large))
