@@ -10,6 +10,7 @@ from medi_core.review.review_store import ReviewStore
 from medi_core.services.attached_tiles import AttachedTiles
 from medi_core.services.audit import AuditService
 from medi_core.services.classification import ClassificationService
+from medi_core.services.cohort import CohortService
 from medi_core.services.copy_pairs import CopyAuditService
 from medi_core.services.embedding import EmbeddingService
 from medi_core.services.encoding import EncodingService
@@ -45,6 +46,7 @@ class Services:
     experiment: ExperimentService
     review: ReviewService
     studies: StudyService
+    cohort: CohortService
 
 
 def build_services(settings: Settings) -> Services:
@@ -89,4 +91,5 @@ def build_services(settings: Settings) -> Services:
         ExperimentService(reference),
         ReviewService(store),
         StudyService(store, generation, attached),
+        CohortService(checkpoint.vocabulary, attached),
     )
