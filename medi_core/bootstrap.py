@@ -11,6 +11,7 @@ from medi_core.services.attached_tiles import AttachedTiles
 from medi_core.services.audit import AuditService
 from medi_core.services.augmentation import AugmentationService
 from medi_core.services.classification import ClassificationService
+from medi_core.services.cohort import CohortService
 from medi_core.services.copy_pairs import CopyAuditService
 from medi_core.services.dataset_generation import DatasetService
 from medi_core.services.embedding import EmbeddingService
@@ -50,6 +51,7 @@ class Services:
     experiment: ExperimentService
     review: ReviewService
     studies: StudyService
+    cohort: CohortService
 
 
 def build_services(settings: Settings) -> Services:
@@ -97,4 +99,5 @@ def build_services(settings: Settings) -> Services:
         ExperimentService(reference),
         ReviewService(store),
         StudyService(store, generation, attached),
+        CohortService(checkpoint.vocabulary, attached),
     )

@@ -60,6 +60,7 @@ def evaluate(flags: argparse.Namespace) -> dict[str, Any]:
         "measure": flags.measure,
         "minimum": {"tiles": flags.min_tiles, "patients": flags.min_patients},
         "resampling": asdict(resampling),
+        "bins": service.bins_of(),
         "overall": [record for row in whole for record in plain_rows(row.to_frame().T)],
         "not_measured": unavailable_measures(predictions),
         "by": {",".join(by): _subgroups(service, predictions, by, config) for by in flags.by},
@@ -79,7 +80,8 @@ def evaluation_text(answer: dict[str, Any]) -> str:
         f"{answer['model']}: {answer['tiles']:,} tiles of {answer['patients']:,} patients, "
         f"{len(answer['classes'])} classes. {resampling['level']:.0%} intervals over patients, {resampling['num']:,} "
         f"resamples, seed {resampling['seed']}; the worst of subgroups of at least {least['tiles']} tiles and "
-        f"{least['patients']} patients. Tiles without a patient id count as one patient a slide, or a data set.",
+        f"{least['patients']} patients. Tiles without a patient id count as one patient a slide, or a data set. "
+        f"Numbers are cut into bins at the quantiles of {answer['bins']}.",
         *("", "## overall", "", markdown_table(pd.DataFrame(answer["overall"]).drop(columns="subgroup"))),
     ]
     if answer["not_measured"]:

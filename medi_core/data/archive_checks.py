@@ -28,8 +28,8 @@ def checked_path(name: str, where: str) -> PurePosixPath:
     return path
 
 
-def check_image_header(content: bytes, where: str) -> None:
-    """Refuse what is no JPEG or PNG of sane size, by its header; no pixel is decoded.
+def check_image_header(content: bytes, where: str) -> int:
+    """Refuse what is no JPEG or PNG of sane size, by its header; no pixel is decoded. Returns how many there are.
 
     Raises:
         ManifestError: what it is instead; `where` names the member.
@@ -41,3 +41,4 @@ def check_image_header(content: bytes, where: str) -> None:
         raise ManifestError(f"{where} is no JPEG or PNG image: {error}") from error
     if max(width, height) > MAX_IMAGE_SIDE_PX:
         raise ManifestError(f"{where} is {width}×{height} px; at most {MAX_IMAGE_SIDE_PX} px a side are read")
+    return width * height

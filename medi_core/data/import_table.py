@@ -49,7 +49,7 @@ def import_table(
     if join is not None:
         other, key = join
         table = _join(table, csv.name, read_table(Path(other)), Path(other).name, key)
-    column_of = _resolve_columns(list(table.columns), dict(column_map or {}), csv.name)
+    column_of = resolve_columns(list(table.columns), dict(column_map or {}), csv.name)
     frame = pd.DataFrame({ours: table[theirs] for ours, theirs in column_of.items()})
     frame = validate_manifest(frame, Path(root).resolve(), csv.name)
     if frame["split"].isna().all():
@@ -75,8 +75,14 @@ def _join(table: pd.DataFrame, name: str, other: pd.DataFrame, other_name: str, 
     return table.merge(other, on=key, how="left", validate="many_to_one")
 
 
-def _resolve_columns(columns: list[str], column_map: dict[str, str], name: str) -> dict[str, str]:
-    """Ours → the table's; an entry of the map wins over a column that merely has our name."""
+def resolve_columns(
+    columns: list[str], column_map: dict[str, str], name: str, required: str = "path"
+) -> dict[str, str]:
+    """Ours → the table's; an entry of the map wins over a column that merely has our name.
+
+    Raises:
+        ManifestError: the map names a column that there is none of, one twice, or nothing is `required`.
+    """
     absent = [theirs for theirs in column_map if theirs not in columns]
     if absent:
         raise ManifestError(f"{name} has no column {_some(absent)}; it has: {', '.join(columns)}")
@@ -91,8 +97,8 @@ def _resolve_columns(columns: list[str], column_map: dict[str, str], name: str) 
     for column in columns:
         if column in COLUMNS and column not in column_map:
             column_of.setdefault(column, column)
-    if "path" not in column_of:
-        raise ManifestError(f"{name} has no column 'path'; map one of: {', '.join(columns)}")
+    if required not in column_of:
+        raise ManifestError(f"{name} has no column {required!r}; map one of: {', '.join(columns)}")
     return column_of
 
 

@@ -10,6 +10,7 @@ attributes hold numbers.
 
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,20 @@ ROWS_SHOWN = 5
 NO_PARQUET = "parquet files need the package pyarrow; install it, or use a .csv file"
 
 
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with some rows of a table; as text, with their numbers and the first cell of them."""
+
+    what: str
+    rows: pd.Series
+    """bool `(N,)`, never all false."""
+    given: pd.Series | None = None
+    """The cells at fault, `(N,)`."""
+
+    def __str__(self) -> str:
+        return f"{self.what}, {describe_rows(self.rows, self.given)}"
+
+
 def read_manifest(path: str | Path) -> pd.DataFrame:
     """Read and validate a manifest.
 
@@ -63,6 +78,18 @@ def validate_manifest(frame: pd.DataFrame, folder: Path, name: str) -> pd.DataFr
         folder: absolute; relative paths are below it.
         name: what messages call the table.
     """
+    frame, faults = check_manifest(frame, folder, name)
+    if faults:
+        raise ManifestError(f"{name} cannot be used: " + "; ".join(map(str, faults)))
+    return frame
+
+
+def check_manifest(frame: pd.DataFrame, folder: Path, name: str) -> tuple[pd.DataFrame, list[Fault]]:
+    """The same, but faults of rows are returned beside all rows.
+
+    Raises:
+        ManifestError: it is no manifest at all: unknown columns, no `path`, or no row.
+    """
     unknown = [c for c in frame.columns if c not in COLUMNS]
     if unknown:
         raise ManifestError(
@@ -79,10 +106,7 @@ def validate_manifest(frame: pd.DataFrame, folder: Path, name: str) -> pd.DataFr
         frame[column] = clean_text(frame[column])
     # normalised, so that a/../b.png and b.png are one image
     frame["path"] = pd.Series([os.path.normpath(folder / p) if p else None for p in frame["path"]], dtype=object)
-    faults += list(_faults(frame))
-    if faults:
-        raise ManifestError(f"{name} cannot be used: " + "; ".join(faults))
-    return frame
+    return frame, faults + list(_faults(frame))
 
 
 def write_manifest(frame: pd.DataFrame, path: str | Path) -> None:
@@ -136,7 +160,7 @@ def clean_text(given: pd.Series) -> pd.Series:
     return text.where(text != "", None)
 
 
-def convert_numbers(frame: pd.DataFrame) -> Iterable[str]:
+def convert_numbers(frame: pd.DataFrame) -> Iterable[Fault]:
     """Turn the columns of numbers that a table has into floats, in place; yields a fault for each that is none."""
     for column, (low, high) in NUMERIC.items():
         if column not in frame:
@@ -146,39 +170,39 @@ def convert_numbers(frame: pd.DataFrame) -> Iterable[str]:
         numbers = pd.to_numeric(given.where(present), errors="coerce")
         bad = present & ~numbers.between(low, high)
         if bad.any():
-            yield f"{column} must be a number from {low:g} to {high:g}, {describe_rows(bad, given)}"
+            yield Fault(f"{column} must be a number from {low:g} to {high:g}", bad, given)
         frame[column] = numbers.astype(float)
 
 
-def _faults(frame: pd.DataFrame) -> Iterable[str]:
+def _faults(frame: pd.DataFrame) -> Iterable[Fault]:
     no_path = frame["path"].isna()
     if no_path.any():
-        yield f"path is empty, {describe_rows(no_path)}"
+        yield Fault("path is empty", no_path)
     exists = {p: Path(p).is_file() for p in frame["path"].dropna().unique()}
     missing = ~no_path & ~frame["path"].isin([p for p, is_file in exists.items() if is_file])
     if missing.any():
-        yield f"file not found, {describe_rows(missing, frame['path'])}"
+        yield Fault("file not found", missing, frame["path"])
     half = frame["x"].isna() != frame["y"].isna()
     if half.any():
-        yield f"x and y must be given together, {describe_rows(half)}"
+        yield Fault("x and y must be given together", half)
     duplicate = frame.duplicated(["path", "x", "y"]) & ~no_path
     if duplicate.any():
-        yield f"the same tile is listed twice, {describe_rows(duplicate, frame['path'])}"
+        yield Fault("the same tile is listed twice", duplicate, frame["path"])
     yield from value_faults(frame)
     yield from split_faults(frame)
 
 
-def value_faults(frame: pd.DataFrame) -> Iterable[str]:
+def value_faults(frame: pd.DataFrame) -> Iterable[Fault]:
     """A fault for each column that a table has with a value that is not allowed in it."""
     for column, allowed in ALLOWED.items():
         if column not in frame:
             continue
         bad = frame[column].notna() & ~frame[column].isin(allowed)
         if bad.any():
-            yield f"{column} must be one of {', '.join(allowed)}, {describe_rows(bad, frame[column])}"
+            yield Fault(f"{column} must be one of {', '.join(allowed)}", bad, frame[column])
 
 
-def split_faults(frame: pd.DataFrame) -> Iterable[str]:
+def split_faults(frame: pd.DataFrame) -> Iterable[Fault]:
     """Patients, slides, and unsplit regions, must not straddle splits; a row without a split is a training row."""
     if frame["split"].isna().all():
         return
@@ -192,7 +216,7 @@ def split_faults(frame: pd.DataFrame) -> Iterable[str]:
         if len(mixed):
             rows, some = frame[column].isin(mixed), ", ".join(map(str, mixed[:3]))
             unsplit = " (a row without a split is a training row)" if (rows & frame["split"].isna()).any() else ""
-            yield f"{noun} must be in one split only, but {some} is in several{unsplit}, {describe_rows(rows)}"
+            yield Fault(f"{noun} must be in one split only, but {some} is in several{unsplit}", rows)
 
 
 def describe_rows(mask: pd.Series, given: pd.Series | None = None) -> str:

@@ -39,7 +39,7 @@ SUM_TOLERANCE = 0.01
 ALLOWED = f"allowed: tile (or id, or path, x, y), true, predicted, p:<class>, {', '.join(METADATA)}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PredictionSet:
     """What one model said of N tiles."""
 
@@ -65,29 +65,45 @@ def read_predictions(path: Path, known: pd.DataFrame | None, manifest: Path | No
     Args:
         path: a `.csv` or `.parquet` file of at most `MAX_BYTES`, `MAX_ROWS` and `MAX_CLASSES`; `attrs["model"]` of a
             parquet file names the model, else the file's name does.
-        known: tiles by `id`, e.g. of the reference set, with columns of `METADATA` and `PLACE`; `None` with a manifest.
+        known: as `join_predictions`; not read where there is a manifest.
         manifest: tiles by place instead. Its images must exist, but are not opened.
+
+    Raises:
+        PredictionsError: as `join_predictions`.
+        ManifestError: the manifest cannot be used.
+    """
+    return join_predictions(_read(path), path.name, known, manifest)
+
+
+def join_predictions(
+    frame: pd.DataFrame, name: str, known: pd.DataFrame | None, manifest: Path | None = None
+) -> PredictionSet:
+    """A table of predictions with what is known of its tiles.
+
+    Args:
+        frame: as the module says; changed in place. `attrs["model"]` names the model, else `name` does.
+        name: what messages call the table.
+        known: tiles by `id`, e.g. of the reference set, with columns of `METADATA` and `PLACE`.
+        manifest: as `read_predictions`.
 
     Raises:
         PredictionsError: one message with every fault found and the rows it is in (1 = first data row). A tile that is
             not known needs a `patient_id` of its own.
-        ManifestError: the manifest cannot be used.
     """
-    frame = _read(path)
-    model = str(frame.attrs.get("model", path.stem))
-    keys = _tile_columns(frame, path.name, manifest)
-    _require_columns(frame, path.name, keys)
+    model = str(frame.attrs.get("model", Path(name).stem))
+    keys = _tile_columns(frame, name, manifest)
+    _require_columns(frame, name, keys)
     classes, probabilities = _probabilities(frame)
-    faults = list(convert_numbers(frame))
-    for column in set(frame.columns) - set(NUMERIC) - {PROBABILITY + name for name in classes}:
+    faults = [str(fault) for fault in convert_numbers(frame)]
+    for column in set(frame.columns) - set(NUMERIC) - {PROBABILITY + label for label in classes}:
         frame[column] = clean_text(frame[column])
-    faults += [*value_faults(frame), *_tile_faults(frame, keys), *_probability_faults(probabilities)]
+    faults += [*map(str, value_faults(frame)), *_tile_faults(frame, keys), *_probability_faults(probabilities)]
     if "predicted" not in frame and not faults:
         frame["predicted"] = np.array(classes, dtype=object)[probabilities.argmax(axis=1)]
     faults += _label_faults(frame, classes)
     if faults:
-        raise PredictionsError(f"{path.name} cannot be used: " + "; ".join(faults))
-    tiles = _join(frame, *(known, ["id"]) if manifest is None else (_tiles_of(frame, manifest), keys), path.name)
+        raise PredictionsError(f"{name} cannot be used: " + "; ".join(faults))
+    tiles = _join(frame, *(known, ["id"]) if manifest is None else (_tiles_of(frame, manifest), keys), name)
     if probabilities is None:
         return PredictionSet(model, tiles, tuple(sorted({*tiles["true"], *tiles["predicted"]})))
     order = np.argsort(classes)

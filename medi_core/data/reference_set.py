@@ -103,15 +103,20 @@ def write_reference(reference: ReferenceSet, folder: Path) -> None:
         (new / FACTS_NAME).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def has_reference(folder: Path) -> bool:
+    """Whether there is a reference set, be it damaged."""
+    return (present_folder(folder) / FACTS_NAME).is_file()
+
+
 def read_reference(folder: Path) -> ReferenceSet:
     """Read a reference set.
 
     Raises:
         ReferenceSetError: it is missing, damaged or incomplete.
     """
-    folder = present_folder(folder)
-    if not (folder / FACTS_NAME).is_file():
+    if not has_reference(folder):
         raise ReferenceSetError(f"there is no reference set in {folder.name}/; {REBUILD}")
+    folder = present_folder(folder)
     try:
         facts = json.loads((folder / FACTS_NAME).read_text(encoding="utf-8"))
         frame = pd.concat([pd.read_parquet(p) for p in sorted(folder.glob("tiles-*.parquet"))], ignore_index=True)

@@ -16,6 +16,8 @@ from medi_core.storage import translate_write_errors
 MAX_ZIP_BYTES = 100_000_000
 MAX_MEMBERS = 20_000
 MAX_UNPACKED_BYTES = 400_000_000
+MAX_TOTAL_PX = 1_500_000_000
+"""Of all images together, by their headers: what is unpacked is decoded later, and a few bytes can announce much."""
 MANIFEST_SUFFIX = ".csv"
 PLAIN_COMPRESSION = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Of the others zipfile unpacks a whole member at once, however little of it is asked for."""
@@ -81,7 +83,7 @@ def _wanted(archive: zipfile.ZipFile, zip_name: str) -> dict[zipfile.ZipInfo, Pu
 def _unpack(
     archive: zipfile.ZipFile, wanted: dict[zipfile.ZipInfo, PurePosixPath], folder: Path, zip_name: str
 ) -> None:
-    left = MAX_UNPACKED_BYTES
+    left, left_px = MAX_UNPACKED_BYTES, MAX_TOTAL_PX
     for info, name in wanted.items():
         where = f"{zip_name}: {str(name)!a}"
         with archive.open(info) as member:
@@ -92,7 +94,11 @@ def _unpack(
         if left < 0:
             raise ManifestError(f"{zip_name} holds more than {MAX_UNPACKED_BYTES / 1e6:.0f} MB unpacked; upload less")
         if name.suffix.lower() in IMAGE_SUFFIXES:
-            check_image_header(content, where)
+            left_px -= check_image_header(content, where)
+            if left_px < 0:
+                raise ManifestError(
+                    f"{zip_name} holds images of more than {MAX_TOTAL_PX / 1e6:,.0f} megapixels together"
+                )
         with translate_write_errors("the upload"):
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -69,7 +69,7 @@ def index_shards(folder: Path) -> pd.DataFrame:
         index[name] = clean_text(index[name])
     faults += [*value_faults(index), *split_faults(index)]
     if faults:
-        raise ManifestError(f"the labels in {folder} cannot be used: " + "; ".join(faults))
+        raise ManifestError(f"the labels in {folder} cannot be used: " + "; ".join(map(str, faults)))
     if index["split"].isna().all():
         index = split_by_patient(index)
     return index.astype(dict.fromkeys((*TEXT, "shard"), "category"))

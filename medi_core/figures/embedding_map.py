@@ -14,7 +14,10 @@ from medi_core.figures.page import page_layout
 from medi_core.figures.palette import NOT_RECORDED, NOT_RECORDED_COLOUR, POOLED_COLOUR, colours_for, numeric_scale
 from medi_core.metadata.schema import ATTRIBUTE
 
-SYMBOLS = {"real": ("circle", 5, 0.75), "synthetic": ("diamond", 8, 0.9), "new": ("star", 15, 1.0)}
+SYMBOLS = {"real": ("circle", 5, 0.75), "synthetic": ("diamond", 8, 0.9)} | {
+    "own": ("square", 8, 1.0),
+    "new": ("star", 15, 1.0),
+}
 """Origin → shape, size in px, opacity; drawn in this order, so that the few lie on top."""
 MAX_VALUES = 30
 REQUIRED = ("x", "y", "id", "origin")
@@ -26,7 +29,7 @@ def embedding_map_figure(
     """The map, coloured by one column.
 
     Args:
-        points: a row a tile: `x`, `y`, `id`, `origin` (real, synthetic or new), and the column to colour by:
+        points: a row a tile: `x`, `y`, `id`, `origin` (real, synthetic, own or new), and the column to colour by:
             strings (missing ones are "not recorded"; beyond the 30 most frequent they are pooled) or numbers.
         colour_by: the column.
         dark: whether the page is dark; the background is transparent.

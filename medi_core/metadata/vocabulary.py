@@ -137,11 +137,16 @@ class Vocabulary:
         ordered = sorted(support, key=lambda key: (-support[key].num_patients, -support[key].num_tiles))
         return [tuple(key.split(PAIR_SEPARATOR, 1)) for key in ordered]
 
+    def close_values(self, attribute: str, value: str, num: int = 3) -> list[str]:
+        """Values of an attribute that are spelled like another one, most alike first; case does not count."""
+        known = {known.casefold(): known for known in self.values[attribute]}
+        return [known[match] for match in difflib.get_close_matches(value.casefold(), known, n=num)]
+
     def _id_of(self, attribute: str, value: str) -> int:
         values = self.values[attribute]
         if value in values:
             return values.index(value)
-        close = difflib.get_close_matches(value, values, n=1)
+        close = self.close_values(attribute, value, 1)
         hint = f"; did you mean {close[0]!r}?" if close else ";"
         raise UnknownValueError(
             f"{attribute}={value!r} is not in this checkpoint's vocabulary{hint} "

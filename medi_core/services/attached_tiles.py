@@ -7,20 +7,18 @@ reference set keeps: attaching costs nothing, and a wrong image is never taken f
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from medi_core.data.feature_cache import tile_digest
-from medi_core.data.manifest import read_manifest, read_table, validate_manifest
-from medi_core.data.safe_zip import unpack_zip
+from medi_core.data.manifest import read_manifest
 from medi_core.data.tile_dataset import read_grid_tile, read_image
 from medi_core.errors import ManifestError
 
 Place = tuple[str, float | None, float | None]
 """Name of the image, x, y; `None` for an image that is a tile itself."""
-MAX_UPLOADED_ROWS = 20_000
 
 
 class AttachedTiles:
@@ -45,27 +43,7 @@ class AttachedTiles:
         Raises:
             ManifestError: the manifest cannot be used, e.g. because images are missing; what was attached stays.
         """
-        return self._learn(read_manifest(manifest_path))
-
-    def attach_zip(self, path: Path, folder: Path) -> int:
-        """The same for a zip of a manifest and its images, unpacked into a folder of the caller's.
-
-        Raises:
-            ManifestError: the zip, the manifest or an image cannot be used; what was attached stays.
-            StorageError: no room on the disk.
-        """
-        manifest_path = unpack_zip(path, folder).resolve()
-        table = read_table(manifest_path)
-        if len(table) > MAX_UPLOADED_ROWS:
-            raise ManifestError(
-                f"{manifest_path.name} has {len(table):,} rows; at most {MAX_UPLOADED_ROWS:,} are read: upload fewer "
-                "tiles, or start the app with --tiles manifest.csv"
-            )
-        # before anything is looked up: a visitor must not learn which files this machine has
-        for named in map(PurePosixPath, table.get("path", pd.Series(dtype=str)).astype(str)):
-            if named.is_absolute() or ".." in named.parts:
-                raise ManifestError(f"{path.name} names an image outside itself, {str(named)!a}; pack it with the rest")
-        return self._learn(validate_manifest(table, manifest_path.parent, manifest_path.name))
+        return self.learn(read_manifest(manifest_path))
 
     def num_known(self, tiles: pd.DataFrame) -> int:
         """How many rows of a reference set have a place here; whether the pixels are theirs is seen when looked at."""
@@ -75,7 +53,8 @@ class AttachedTiles:
         """What was attached, as rows of a manifest."""
         return self._manifest
 
-    def _learn(self, manifest: pd.DataFrame) -> int:
+    def learn(self, manifest: pd.DataFrame) -> int:
+        """The same with the rows of a manifest."""
         rows = {place: list(found) for place, found in self._rows.items()}
         names = manifest["path"].map(os.path.basename)
         for i, place in enumerate(_places(names, manifest), start=len(self._manifest)):

@@ -14,8 +14,8 @@ import pandas as pd
 
 from medi_core.data.patients import patients_of
 from medi_core.data.predictions import PredictionSet, read_predictions
-from medi_core.data.reference_set import read_reference
-from medi_core.errors import InvalidRequestError, ReferenceSetError
+from medi_core.data.reference_set import COLUMNS, has_reference, read_reference
+from medi_core.errors import InvalidRequestError
 from medi_core.metrics.classification import MAX_PAIRED_PATIENTS, MEASURES, NEEDS_PROBABILITIES
 from medi_core.metrics.disparity import Gap, equalized_odds_difference, gap
 from medi_core.metrics.outcomes import Outcomes, build_outcomes
@@ -29,6 +29,7 @@ from medi_core.metrics.subgroup import (
 )
 from medi_core.services.subgroup_columns import subgroup_columns
 
+NO_TILES = pd.DataFrame(columns=list(COLUMNS), dtype=object)
 HELD_OUT = ("test",)
 """Splits whose patients had no part in a training on the others: validation tiles choose and calibrate a model."""
 
@@ -98,7 +99,7 @@ class AuditService:
         self._known: pd.DataFrame | None = None
 
     def read(self, path: Path, manifest: Path | None = None) -> PredictionSet:
-        """`read_predictions` with the reference set's tiles, or with those of a manifest: then it needs no set.
+        """`read_predictions` with the reference set's tiles, or with those of a manifest and no reference set.
 
         Raises:
             PredictionsError, ManifestError, ReferenceSetError: which file cannot be used, and why.
@@ -184,15 +185,13 @@ class AuditService:
         return compare_models(*sides, self.attributes(first, by), config.measure, config.resampling)
 
     def attributes(self, predictions: PredictionSet, by: Sequence[str]) -> pd.DataFrame:
-        """`subgroup_columns` of the predicted tiles, with the bins of the reference set's training tiles.
-
-        Without a reference set, as for somebody else's checkpoint, the bins are those of the tiles themselves.
-        """
-        try:
-            training = self._tiles().query("split == 'train'")
-        except ReferenceSetError:
-            training = predictions.tiles
+        """`subgroup_columns` of the predicted tiles, with the bins that `bins_of` names."""
+        training = self._tiles().query("split == 'train'") if has_reference(self._folder) else NO_TILES
         return subgroup_columns(predictions.tiles, by, training)
+
+    def bins_of(self) -> str:
+        """Whose quantiles cut numbers into bins: a reference set is not needed to audit tiles of one's own."""
+        return "training tiles of the reference set" if has_reference(self._folder) else "these tiles"
 
     def _tiles(self) -> pd.DataFrame:
         """Metadata of the real tiles of the reference set, read when first needed."""

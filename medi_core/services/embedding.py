@@ -1,6 +1,7 @@
 """The map of real and synthetic tiles: points, their tiles, their neighbours, new tiles beside them. No widgets.
 
-A point is called by the row of its tile in the reference set, as text; a tile made since by `new:` and its id.
+A point is called by the row of its tile in the reference set, as text; a tile made since by `new:` and its id, one of
+the visitor's own cohort by `own:` and its row.
 """
 
 import json
@@ -12,16 +13,18 @@ import numpy as np
 import pandas as pd
 
 from medi_core.data.reference_set import ReferenceSet
-from medi_core.errors import InvalidRequestError, ManifestError
+from medi_core.data.tile_dataset import read_grid_tile, read_image
+from medi_core.errors import InvalidRequestError
 from medi_core.metadata.schema import ATTRIBUTE, ATTRIBUTES
 from medi_core.projection import ProjectionConfig, fit_projection, nearest, place_by_neighbours
 from medi_core.services.attached_tiles import AttachedTiles
+from medi_core.services.cohort_use import OwnTiles
 from medi_core.services.encoding import EncodingService
 from medi_core.services.generated_tile import GeneratedTile
 from medi_core.services.generation import GenerationService, request_from
 from medi_core.services.reference import ReferenceService
 
-NEW = "new:"
+NEW, OWN = "new:", "own:"
 NUM_NEIGHBOURS = 5
 NUM_RANGES = 5
 """A selection is counted by so many ranges of a number."""
@@ -81,11 +84,27 @@ class EmbeddingService:
         frame["x"], frame["y"] = where.T
         return frame
 
-    def points_with(self, tile_ids: Sequence[str], coordinates: np.ndarray | None = None) -> pd.DataFrame:
-        """`points`, and the tiles made in this session that are still in memory."""
-        points = self.points(coordinates)
-        tiles = [tile for tile in map(self._generation.find, dict.fromkeys(tile_ids)) if tile is not None]
-        return pd.concat([points, self.place(tiles, coordinates)], ignore_index=True) if tiles else points
+    def place_own(self, own: OwnTiles, coordinates: np.ndarray | None = None) -> pd.DataFrame:
+        """Tiles of a cohort on the map, among their nearest neighbours: as `points`, with origin `own`."""
+        reference = self._reference.load_map()
+        places = reference.tiles[["map_x", "map_y"]].to_numpy() if coordinates is None else coordinates
+        where = place_by_neighbours(own.features, reference.features, places, NUM_NEIGHBOURS)
+        frame = own.tiles.reindex(columns=list(FACT_COLUMNS))
+        frame.insert(0, "id", [f"{OWN}{i}" for i in range(len(frame))])
+        frame["origin"] = frame["group"] = "own"
+        frame["x"], frame["y"] = where.T
+        return frame
+
+    def points_with(
+        self, tile_ids: Sequence[str], coordinates: np.ndarray | None = None, own: OwnTiles | None = None
+    ) -> pd.DataFrame:
+        """`points`, a visitor's own tiles, and those made in this session that are still in memory."""
+        parts = [self.points(coordinates)]
+        if own is not None:
+            parts.append(self.place_own(own, coordinates))
+        if tiles := [tile for tile in map(self._generation.find, dict.fromkeys(tile_ids)) if tile is not None]:
+            parts.append(self.place(tiles, coordinates))
+        return pd.concat(parts, ignore_index=True)
 
     def describe(self) -> str:
         """What the map is made of: tiles, encoder, checkpoint, and how robust the encoder is to centers."""
@@ -107,42 +126,30 @@ class EmbeddingService:
         reference = self._reference.load_map()
         return (attached or self.attached).image(reference.tiles.iloc[self._row(reference, point_id)])
 
-    def attach_upload(self, path: Path, folder: Path) -> tuple[AttachedTiles, int]:
-        """A visitor's zip of real tiles beside those of the app, and how many tiles of the map it may show.
-
-        Args:
-            path: the zip.
-            folder: to unpack it into; the caller's, who deletes it.
-
-        Raises:
-            ManifestError: as `AttachedTiles.attach_zip`, or none of the tiles is on the map.
-        """
-        attached = AttachedTiles(besides=self.attached)
-        attached.attach_zip(path, folder)
-        reference = self._reference.load_map()
-        num = attached.num_known(reference.real.tiles)
-        if num == 0:
-            raise ManifestError(
-                f"none of the {len(attached):,} tiles of {path.name} is on the map; it knows real tiles by the name of "
-                "their image and their x and y in it, as “Download selection (CSV)” lists them"
-            )
-        return attached, num
+    def num_known(self, attached: AttachedTiles) -> int:
+        """How many real tiles of the map have a place among attached ones."""
+        return attached.num_known(self._reference.load_map().real.tiles)
 
     def refit(self, config: ProjectionConfig, on_progress: Callable[[int, int], None]) -> np.ndarray:
         """A map of the same tiles with other settings, float32 `(N, 2)`; an error raised by `on_progress` ends it."""
         return fit_projection(self._reference.load_map().features, config, on_progress)
 
-    def details(self, point_id: str, attached: AttachedTiles | None = None) -> PointDetails:
+    def details(
+        self, point_id: str, attached: AttachedTiles | None = None, own: OwnTiles | None = None
+    ) -> PointDetails:
         """Tile, metadata and nearest real tiles of a point.
 
         Args:
             point_id: of `points_with`.
             attached: real tiles of the visitor; by default those of the app.
+            own: the visitor's tiles on the map, if there are any.
 
         Raises:
             InvalidRequestError: there is no such point, or its tile has left the memory.
         """
         reference = self._reference.load_map()
+        if point_id.startswith(OWN):
+            return self._own_details(reference, point_id, own)
         if point_id.startswith(NEW):
             tile = self._generation.find(point_id.removeprefix(NEW))
             if tile is None:
@@ -159,6 +166,18 @@ class EmbeddingService:
             return PointDetails(point_id, facts, (attached or self.attached).image(tile), None, neighbours)
         (made,) = self._generation.generate(request_from(json.loads(tile["requested"])))
         return PointDetails(point_id, facts, made.image, made, neighbours)
+
+    def _own_details(self, reference: ReferenceSet, point_id: str, own: OwnTiles | None) -> PointDetails:
+        number = point_id.removeprefix(OWN)
+        if own is None or not (number.isdecimal() and int(number) < len(own.tiles)):
+            raise InvalidRequestError("this tile is no longer on the map: place your cohort anew in the tab Data")
+        row = own.tiles.iloc[int(number)]
+        columns = (*FACT_COLUMNS, "patient_id", "slide", "x", "y", "source", "licence")
+        facts = {name: row[name] for name in columns if name in row and pd.notna(row[name])}
+        facts |= {"origin": "own", "image": Path(row["path"]).name}
+        image = read_grid_tile(row, read_image(row["path"]))
+        neighbours = self._neighbours(reference, own.features[int(number)], None)
+        return PointDetails(point_id, facts, image, None, neighbours)
 
     def counts(self, point_ids: Sequence[str], by: str) -> pd.DataFrame:
         """How many of the selected tiles are in each subgroup: `value`, `real`, `synthetic`, `patients`, most first.
@@ -185,7 +204,8 @@ class EmbeddingService:
             InvalidRequestError: nothing is selected.
         """
         reference = self._reference.load_map()
-        rows = [self._row(reference, point_id) for point_id in dict.fromkeys(point_ids) if not point_id.startswith(NEW)]
+        chosen = (point_id for point_id in dict.fromkeys(point_ids) if not point_id.startswith((NEW, OWN)))
+        rows = [self._row(reference, point_id) for point_id in chosen]
         if not rows:
             raise InvalidRequestError(
                 "no tile of the reference set is selected: draw a lasso or a box around some points"

@@ -8,12 +8,13 @@ from medi_core.ui.about_tab import build_about_tab
 from medi_core.ui.api import build_api
 from medi_core.ui.augment_tab import build_augment_tab
 from medi_core.ui.compare_tab import build_compare_tab
+from medi_core.ui.data_tab import build_data_tab
 from medi_core.ui.embedding_tab import build_embedding_tab
 from medi_core.ui.fidelity_tab import build_fidelity_tab
 from medi_core.ui.generate_tab import build_generate_tab
 from medi_core.ui.rerender_tab import build_rerender_tab
 from medi_core.ui.review_tab import build_review_tab
-from medi_core.ui.shared import SessionTiles, Shared
+from medi_core.ui.shared import CACHE_SECONDS, Shared
 from medi_core.ui.subgroup_tab import build_subgroup_tab
 
 TITLE = "MeDi Explorer"
@@ -27,9 +28,9 @@ TABS = {
     "subgroups": ("Subgroup accuracy", build_subgroup_tab),
     "augment": ("Augment", build_augment_tab),
     "review": ("Review", build_review_tab),
+    "data": ("Data", build_data_tab),
     "about": ("About", build_about_tab),
 }
-CACHE_SECONDS = 3600
 
 
 def build_app(services: Services) -> gr.Blocks:
@@ -37,11 +38,11 @@ def build_app(services: Services) -> gr.Blocks:
     with gr.Blocks(title=TITLE, delete_cache=(CACHE_SECONDS, CACHE_SECONDS), analytics_enabled=False) as app:
         gr.Markdown(f"# {TITLE}\n{NOTICE}", elem_classes="medi-head")
         base_tile, compare_tile, map_tiles = gr.State(("", 0.0)), gr.State(("", 0.0)), gr.State([])
-        attached = gr.State(None, time_to_live=CACHE_SECONDS, delete_callback=_delete_upload)
+        own = [gr.State(None, time_to_live=CACHE_SECONDS) for _ in range(3)]
         generate_record, plan_cell = gr.State(({}, 0.0)), gr.State(({}, 0.0))
         # its children must be tabs only: the browser numbers them. On a phone no tab hides behind "…"
         with gr.Tabs(overflow_behavior="wrap") as tabs:
-            shared = Shared(services, tabs, base_tile, compare_tile, map_tiles, attached, generate_record, plan_cell)
+            shared = Shared(services, tabs, base_tile, compare_tile, map_tiles, *own, generate_record, plan_cell)
             for name, (label, build_tab) in TABS.items():
                 with gr.Tab(label, id=name):
                     build_tab(shared)
@@ -59,11 +60,6 @@ def launch_options(services: Services) -> dict:
         "show_error": True,
         "max_file_size": MAX_ZIP_BYTES,  # a single tile has a limit of its own
     }
-
-
-def _delete_upload(uploaded: SessionTiles | None) -> None:
-    if uploaded is not None:
-        uploaded.delete()
 
 
 def _tab_in_link(request: gr.Request):

@@ -14,6 +14,7 @@ from medi_core.figures.subgroup_ranking import subgroup_ranking
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.services.audit import Audit, AuditConfig, available_measures, held_out
+from medi_core.services.cohort import Cohort
 from medi_core.services.subgroup_columns import TRUE, recorded_columns
 from medi_core.ui.audit_tables import MEASURES, cell_html, measure_title, minimum_text, overall_html, ranking_html
 from medi_core.ui.handlers import alert_html, reported, write_download
@@ -30,7 +31,10 @@ FORMAT = (
     "of each class. What the reference set knows of a tile is joined; for tiles of your own give "
     f"<code>patient_id</code> and what you know of: {', '.join(METADATA)}."
 )
-NOTHING = "No predictions come with this app. Upload those of a model of your own to audit it."
+NOTHING = (
+    "No predictions come with this app. Upload those of a model of your own to audit it, or, in the tab Data, tiles of "
+    "your own to audit the classifier of this app on them."
+)
 NO_COLUMN, ALL_TILES, HELD_OUT = "", "all", "held out"
 START_MEASURE = "balanced_accuracy"
 
@@ -72,9 +76,9 @@ def build_audit_view(shared: Shared) -> None:
     predictions, is_dark, cell_record = gr.State(None), gr.State(False), gr.State({})
 
     # --------------------------------------------------------------- handlers
-    def on_sight(event: gr.EventData):
+    def on_sight(own: PredictionSet | None, event: gr.EventData):
         try:
-            found = service.shipped()
+            found = own or service.shipped()
         except MediError as error:  # there is nothing to audit, and the view says why
             return None, event.dark, alert_html(error), *[gr.skip()] * 4
         text = NOTHING if found is None else _described(found)
@@ -92,6 +96,11 @@ def build_audit_view(shared: Shared) -> None:
         return (found, _described(found), *_choices(found)) if found else (None, NOTHING, *[gr.skip()] * 4)
 
     @reported
+    def on_own(own: PredictionSet | None):
+        """The visitor's cohort, classified; without one, as if an upload was removed."""
+        return (own, _described(own), *_choices(own)) if own else on_clear()
+
+    @reported
     def on_audit(found: PredictionSet | None, dark: bool, measure, rows, columns, tiles, min_tiles, min_patients):
         if found is None:
             return "", "", "", gr.update(visible=False), gr.update(visible=False)
@@ -102,13 +111,18 @@ def build_audit_view(shared: Shared) -> None:
         return *shown, gr.update(visible=True, value=file), gr.update(visible=False)
 
     @reported
-    def on_cell(found: PredictionSet, measure, rows, columns, tiles, event: gr.EventData):
+    def on_cell(found: PredictionSet, measure, rows, columns, tiles, cohort: Cohort | None, event: gr.EventData):
         chosen, by = held_out(found) if tiles == HELD_OUT else found, _by(rows, columns)
         subgroup = [str(value) for value in event.point]
         cell = service.cell(chosen, by, subgroup, AuditConfig(measure))
         record = _record(vocabulary, dict(zip(by, subgroup, strict=True)))
         offered = gr.update(visible=bool(record))
-        return gr.update(visible=True), cell_html(cell, attached.image), offered, record
+        return (
+            gr.update(visible=True),
+            cell_html(cell, (cohort.attached if cohort else attached).image),
+            offered,
+            record,
+        )
 
     # ----------------------------------------------------------------- wiring
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
@@ -124,10 +138,12 @@ def build_audit_view(shared: Shared) -> None:
     # one after the other: what comes with the app must not arrive after an upload and take its place
     in_order = {"concurrency_id": "audit source", "concurrency_limit": 1}
     chosen = [predictions, source, *settings]
-    plot.focus(on_sight, None, [predictions, is_dark, source, *settings], **quiet, **in_order).then(**audit)
+    own, first = shared.own_predictions, [predictions, is_dark, source, *settings]
+    plot.focus(on_sight, own, first, **quiet, **in_order).then(**audit)
     upload.upload(on_upload, upload, chosen, api_visibility="private", show_progress_on=source, **in_order).success(
         **audit
     )
+    own.change(on_own, own, chosen, **quiet, **in_order).success(**audit)
     upload.clear(on_clear, None, chosen, **quiet, **in_order).success(**audit)
     gr.on(
         [*(control.input for control in settings), min_tiles.release, min_patients.release],
@@ -136,7 +152,7 @@ def build_audit_view(shared: Shared) -> None:
     )
     plot.click(
         on_cell,
-        [predictions, *settings],
+        [predictions, *settings, shared.cohort],
         [inside, cell, offers, cell_record],
         scroll_to_output=True,
         api_visibility="private",

@@ -13,6 +13,7 @@ from medi_core.metadata.vocabulary import count
 from medi_core.planning.plan import AugmentationPlan
 from medi_core.planning.targets import LIFT, UNIFORM, WORST, Target
 from medi_core.services.augmentation import CELL, Key, PlanConfig, plan_table
+from medi_core.services.cohort import Cohort
 from medi_core.services.dataset_generation import MAX_TILES_IN_APP, DatasetProgress
 from medi_core.services.streaming import stream
 from medi_core.ui.handlers import alert_html, progress_html, reported, session_folder, write_download
@@ -41,6 +42,7 @@ NUMBER_TITLES = {
     "left_out": "Left out",
 }
 SEPARATOR = " | "
+REFERENCE, COHORT = "reference", "cohort"
 IS_DARK = "(_, ...rest) => [document.body.classList.contains('dark'), ...rest]"
 
 
@@ -55,6 +57,13 @@ def build_augment_tab(shared: Shared) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=300):
             choices = [(ATTRIBUTE[name].label, name) for name in names]
+            source = gr.Radio(
+                [("Training tiles of the reference set", REFERENCE), ("Your cohort", COHORT)],
+                value=REFERENCE,
+                label="Tiles to balance",
+                visible=False,
+                elem_id="augment-source",
+            )
             by = gr.Dropdown(choices, value=crossed, multiselect=True, label="Subgroups by", elem_id="augment-by")
             target = gr.Radio(
                 [(label, name) for name, label in TARGET_LABELS.items()],
@@ -97,18 +106,19 @@ def build_augment_tab(shared: Shared) -> None:
 
     # --------------------------------------------------------------- handlers
     @reported
-    def on_sight(event: gr.EventData, *settings):
+    def on_sight(cohort: Cohort | None, source: str, event: gr.EventData, *settings):
         try:
-            return event.dark, *shown(event.dark, *settings)
+            return event.dark, *shown(event.dark, cohort, source, *settings)
         except ReferenceSetError as error:  # nothing to count: its place says why
             return event.dark, alert_html(error), *[gr.skip()] * 8
 
     @reported
-    def on_plan(dark: bool, *settings):
-        return shown(dark, *settings)
+    def on_plan(dark: bool, cohort: Cohort | None, source: str, *settings):
+        return shown(dark, cohort, source, *settings)
 
-    def shown(dark: bool, *settings) -> tuple:
-        plan = service.plan(service.training_tiles(), _config(*settings))
+    def shown(dark: bool, cohort: Cohort | None, source: str, *settings) -> tuple:
+        own = source == COHORT and cohort is not None
+        plan = service.plan(cohort.tiles if own else service.training_tiles(), _config(*settings))
         names = [SEPARATOR.join(key) for key in keys_of(plan)]
         can_be_made = gr.update(interactive=0 < plan.num_tiles <= MAX_TILES_IN_APP)
         return *plan_shown(plan, dark), gr.update(choices=names), plan, can_be_made, gr.update(visible=False)
@@ -121,6 +131,9 @@ def build_augment_tab(shared: Shared) -> None:
             if isinstance(report, DatasetProgress):
                 yield progress_html(report.done, report.total, _with_time_left(report)), gr.skip()
         yield f"{count(plan.num_tiles, 'tile')} with their manifest.", gr.update(value=str(report), visible=True)
+
+    def on_cohort(cohort: Cohort | None):
+        return gr.update(visible=cohort is not None, value=REFERENCE if cohort is None else COHORT)
 
     def on_target(name: str):
         visible = (name != LIFT, name == LIFT, name == WORST)
@@ -138,7 +151,21 @@ def build_augment_tab(shared: Shared) -> None:
 
     # ----------------------------------------------------------------- wiring
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
-    settings = [by, target, level, quantile, cells, cap, ratio, min_trust, measured_only, empty, seed]
+    settings = [
+        shared.cohort,
+        source,
+        by,
+        target,
+        level,
+        quantile,
+        cells,
+        cap,
+        ratio,
+        min_trust,
+        measured_only,
+        empty,
+        seed,
+    ]
     outputs = [said, plot, as_json, as_csv, table, cells, current, make, as_zip]
     plan = {
         "fn": on_plan,
@@ -151,6 +178,7 @@ def build_augment_tab(shared: Shared) -> None:
     }
     plot.focus(on_sight, settings, [is_dark, *outputs], **quiet)
     run.click(**plan)
+    shared.cohort.change(on_cohort, shared.cohort, source, **quiet)
     wire_run(make, cancel, status, on_make, [current], [status, as_zip], shown=status)
     target.change(on_target, target, [target, level, quantile, cells], **quiet)
     by.input(lambda: gr.update(choices=[], value=[]), None, cells, **quiet)

@@ -8,10 +8,11 @@ from medi_core.data.tile_files import png_text
 from medi_core.errors import MediError
 from medi_core.figures.labels import interval_text
 from medi_core.figures.similarity_histogram import similarity_histogram
+from medi_core.services.cohort import Cohort
 from medi_core.services.copy_audit import CopyReport
 from medi_core.ui.handlers import alert_html, reported, write_download
 from medi_core.ui.plot_view import build_plot
-from medi_core.ui.shared import GPU_QUEUE, SessionTiles, Shared
+from medi_core.ui.shared import GPU_QUEUE, Shared
 from medi_core.ui.tables import table_html
 
 NUM_PAIRS = 20
@@ -65,8 +66,8 @@ def build_copy_view(shared: Shared) -> None:
         return figure.to_json(), summary(report), rows_of(top), top["id"].tolist(), gr.update(visible=True, value=file)
 
     @reported
-    def on_pair(ids: list[str], uploaded: SessionTiles | None, event: gr.SelectData):
-        pair = service.pair(ids[event.index[0]], uploaded and uploaded.tiles)
+    def on_pair(ids: list[str], cohort: Cohort | None, event: gr.SelectData):
+        pair = service.pair(ids[event.index[0]], cohort and cohort.attached)
         turned = Image.fromarray(pair.turned)
         turned.info.update(png_text(pair.tile.provenance()))
         note = "" if pair.window is not None else missing_window()
@@ -80,7 +81,7 @@ def build_copy_view(shared: Shared) -> None:
     quiet = {"api_visibility": "private"}
     plot.focus(on_sight, None, [plot, status, pairs, ids, as_csv], **quiet)
     shown = [made, real, pair_note]
-    pairs.select(on_pair, [ids, shared.attached], shown, concurrency_id=GPU_QUEUE, **quiet)  # the tile is made again
+    pairs.select(on_pair, [ids, shared.cohort], shown, concurrency_id=GPU_QUEUE, **quiet)  # the tile is made again
 
 
 def build_image(label: str, elem_id: str) -> gr.Image:

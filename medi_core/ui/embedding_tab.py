@@ -1,10 +1,8 @@
 """Map: real and synthetic tiles by what an encoder sees in them; click a point for its tile, draw a lasso to count."""
 
-import shutil
 from collections.abc import Iterator
 from functools import partial
 from html import escape
-from pathlib import Path
 
 import gradio as gr
 import numpy as np
@@ -14,23 +12,24 @@ from medi_core.figures.embedding_map import embedding_map_figure
 from medi_core.metadata.schema import ATTRIBUTE
 from medi_core.metadata.vocabulary import count
 from medi_core.projection import ProjectionConfig
+from medi_core.services.cohort import Cohort
+from medi_core.services.cohort_use import OwnTiles
 from medi_core.services.streaming import stream
-from medi_core.ui.handlers import alert_html, gallery_image, progress_html, reported, session_folder, write_download
+from medi_core.ui.handlers import alert_html, gallery_image, progress_html, reported, write_download
 from medi_core.ui.plot_view import build_plot
 from medi_core.ui.point_view import counts_html, facts_html, neighbours_html, point_verdict_html
 from medi_core.ui.runs import wire_run
-from medi_core.ui.shared import GPU_QUEUE, SessionTiles, Shared
+from medi_core.ui.shared import GPU_QUEUE, Shared
 
 OTHER_COLUMNS = (("Origin", "origin"), ("Support of the pair", "group"), ("Data set", "dataset"), ("Split", "split"))
 INTRO = (
     "Each point is a tile, placed so that tiles with like features lie near each other. Distances across the map, and "
     "the axes, mean nothing. Click a point for its tile; draw a lasso or a box to count what is inside."
 )
-UPLOAD_NOTE = (
-    '<p class="medi-note">A zip of the images and one manifest (.csv with the column path; x and y for tiles of a '
-    "larger image), at most 100 MB. Seen by you alone, and deleted after an hour or when you upload another one.</p>"
+OWN_NOTE = (
+    "Real tiles are shown where you have the same pixels, and tiles of your own are placed beside them: upload them, "
+    "as a zip with a table, in the tab Data."
 )
-UPLOADED = "{} of the map stand where yours do; click one: it is shown where the pixels are the same."
 
 
 def build_embedding_tab(shared: Shared) -> None:
@@ -60,10 +59,9 @@ def build_embedding_tab(shared: Shared) -> None:
             facts = gr.HTML("Click a point to see its tile.", padding=False, elem_id="map-facts")
             verdict = gr.HTML("", padding=False, elem_id="map-verdict")
             neighbours = gr.HTML("", padding=False, elem_id="map-neighbours")
-    with gr.Accordion("Show the real tiles", open=False):
-        gr.HTML(UPLOAD_NOTE, padding=False)
-        upload = gr.File(label="Zip", file_types=[".zip"], type="filepath", height=120, elem_id="map-upload")
-        upload_note = gr.HTML("", padding=False, elem_id="map-upload-note")
+    with gr.Row():
+        gr.HTML(f'<p class="medi-note">{OWN_NOTE}</p>', padding=False)
+        to_data = gr.Button("Upload tiles of your own", size="sm", scale=0, min_width=220, elem_id="map-to-data")
     with gr.Accordion("Fit the map anew", open=False):
         with gr.Row():
             method = gr.Radio([("UMAP", "umap"), ("PCA, fast", "pca")], value="umap", label="Method")
@@ -78,45 +76,29 @@ def build_embedding_tab(shared: Shared) -> None:
     places, is_dark, selected = gr.State(None), gr.State(None), gr.State([])  # dark: unknown until it is in sight
 
     # --------------------------------------------------------------- handlers
-    def figure_of(by: str, dark: bool, coordinates: np.ndarray | None, tile_ids: list[str]) -> str:
-        points = service.points_with(tile_ids, coordinates)
+    def figure_of(by: str, dark: bool, coordinates: np.ndarray | None, tile_ids: list[str], own) -> str:
+        points = service.points_with(tile_ids, coordinates, own)
         return embedding_map_figure(points, by, dark).to_json()
 
     @reported
-    def on_sight(by: str, coordinates, tile_ids: list[str], event: gr.EventData):
+    def on_sight(by: str, coordinates, tile_ids: list[str], own, event: gr.EventData):
         try:
-            return figure_of(by, event.dark, coordinates, tile_ids), event.dark, escape(service.describe())
+            return figure_of(by, event.dark, coordinates, tile_ids, own), event.dark, escape(service.describe())
         except ReferenceSetError as error:  # there is nothing to draw: the place of the map says why
             return gr.skip(), None, alert_html(error)
 
     @reported
-    def on_colour(by: str, dark: bool, coordinates, tile_ids: list[str]):
-        return figure_of(by, dark, coordinates, tile_ids)
+    def on_colour(by: str, dark: bool, coordinates, tile_ids: list[str], own):
+        return figure_of(by, dark, coordinates, tile_ids, own)
 
     @reported
-    def on_new_tiles(by: str, dark: bool | None, coordinates, tile_ids: list[str]):
-        return gr.skip() if dark is None else figure_of(by, dark, coordinates, tile_ids)
+    def on_new_tiles(by: str, dark: bool | None, coordinates, tile_ids: list[str], own):
+        return gr.skip() if dark is None else figure_of(by, dark, coordinates, tile_ids, own)
 
     @reported
-    def on_upload(path: str | None, before: SessionTiles | None):
-        if path is None:
-            return gr.skip(), gr.skip()
-        folder = session_folder()
-        try:
-            tiles, num = service.attach_upload(Path(path), folder)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        finally:
-            Path(path).unlink(missing_ok=True)
-        if before is not None:
-            before.delete()
-        return SessionTiles(folder, tiles), UPLOADED.format(count(num, "real tile"))
-
-    @reported
-    def on_click(uploaded: SessionTiles | None, event: gr.EventData):
-        attached = uploaded and uploaded.tiles
-        details = service.details(str(event.point), attached)
+    def on_click(cohort: Cohort | None, own: OwnTiles | None, event: gr.EventData):
+        attached = cohort and cohort.attached
+        details = service.details(str(event.point), attached, own)
         image = details.image if details.tile is None else gallery_image(details.tile)
         shown = gr.update(value=image, visible=image is not None, alt_text=f"{details.facts['origin']} tile")
         seen = point_verdict_html(shared.services.classification, details)
@@ -138,27 +120,27 @@ def build_embedding_tab(shared: Shared) -> None:
         return counts_html(service.counts(points, by), by), gr.update(visible=True, value=file)
 
     @reported
-    def on_fit(by: str, dark: bool | None, tile_ids: list[str], *settings) -> Iterator:
+    def on_fit(by: str, dark: bool | None, tile_ids: list[str], own, *settings) -> Iterator:
         config = _config(*settings)
         yield progress_html(0, 1, "Starting"), gr.skip(), gr.skip()
         for report in stream(lambda emit: service.refit(config, lambda *done: emit(done))):
             if isinstance(report, tuple):
                 yield progress_html(*report, "Fitting the map"), gr.skip(), gr.skip()
         note = f"{count(len(report), 'tile')} placed anew by {config.method.upper()}."
-        yield note, report, figure_of(by, bool(dark), report, tile_ids)
+        yield note, report, figure_of(by, bool(dark), report, tile_ids, own)
 
     # ----------------------------------------------------------------- wiring
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
-    drawing = [colour_by, is_dark, places, shared.map_tiles]
-    plot.focus(on_sight, [colour_by, places, shared.map_tiles], [plot, is_dark, status], **quiet)
+    drawing = [colour_by, is_dark, places, shared.map_tiles, shared.own_tiles]
+    plot.focus(on_sight, [colour_by, places, shared.map_tiles, shared.own_tiles], [plot, is_dark, status], **quiet)
     colour_by.input(on_colour, drawing, plot, **quiet).then(
         on_recount, [colour_by, selected], [counts, as_csv], **quiet
     )
-    shared.map_tiles.change(on_new_tiles, drawing, plot, **quiet)
-    upload.upload(on_upload, [upload, shared.attached], [shared.attached, upload_note], api_visibility="private")
+    gr.on([shared.map_tiles.change, shared.own_tiles.change], on_new_tiles, drawing, plot, **quiet)
+    to_data.click(lambda: gr.Tabs(selected="data"), None, shared.tabs, **quiet)
     plot.click(
         on_click,
-        shared.attached,
+        [shared.cohort, shared.own_tiles],
         [tile, facts, verdict, neighbours],
         concurrency_id=GPU_QUEUE,
         api_visibility="private",
@@ -169,7 +151,7 @@ def build_embedding_tab(shared: Shared) -> None:
         cancel,
         status,
         on_fit,
-        [colour_by, is_dark, shared.map_tiles, method, metric, n_neighbors, min_dist, num_pca, seed],
+        [colour_by, is_dark, shared.map_tiles, shared.own_tiles, method, metric, n_neighbors, min_dist, num_pca, seed],
         [status, places, plot],
         shown=status,
         queue="map",

@@ -45,7 +45,7 @@ def facts_html(details: PointDetails) -> str:
     if details.image is None:
         missing = (
             '<p class="medi-note">The image is not part of this app. Get it from its source, and start the app with '
-            "<code>--tiles manifest.csv</code> or upload a zip below to see it here.</p>"
+            "<code>--tiles manifest.csv</code> or upload a zip in the tab Data to see it here.</p>"
         )
     return f'<table class="medi-table"><tbody>{rows}</tbody></table>{missing}'
 
@@ -54,8 +54,8 @@ def point_verdict_html(service: ClassificationService, details: PointDetails) ->
     """What the classifier sees in a point's tile, beside what was asked for or recorded; "" without its image."""
     if details.image is None:
         return ""
-    is_real = details.facts.get("origin") == "real"
-    note = TRAINED_NOTE if is_real and details.facts.get("split") == "train" else ""
+    is_real = details.facts.get("origin") in ("real", "own")
+    note = TRAINED_NOTE if details.facts.get("origin") == "real" and details.facts.get("split") == "train" else ""
     word = "recorded" if is_real else "asked"
     return verdict_html(service, details.image, details.facts.get("cancer_type"), word, note)
 

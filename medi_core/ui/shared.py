@@ -1,14 +1,13 @@
 """What the tabs share: services, and the state that one tab hands to another."""
 
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
 import gradio as gr
 
 from medi_core.bootstrap import Services
-from medi_core.services.attached_tiles import AttachedTiles
 
+CACHE_SECONDS = 3600
+"""After so long what a visitor left behind is deleted."""
 GPU_QUEUE = "gpu"
 """`concurrency_id` of every handler that uses the model: one job at a time on one device."""
 
@@ -26,21 +25,13 @@ class Shared:
     """The same for the tile that the Compare tab starts from."""
     map_tiles: gr.State
     """Ids of the tiles made in this session, for the map."""
-    attached: gr.State
-    """`SessionTiles` that the visitor uploaded, or `None`."""
+    cohort: gr.State
+    """`Cohort` that the visitor uploaded in the tab Data, or `None`."""
+    own_tiles: gr.State
+    """`OwnTiles` of it that are on the map, or `None`."""
+    own_predictions: gr.State
+    """`PredictionSet` of it for the audit, or `None`."""
     generate_record: gr.State
     """(attribute → value, when it was handed over): what the Generate tab is asked for from elsewhere."""
     plan_cell: gr.State
     """The same for the cell that the Augment tab is to fill."""
-
-
-@dataclass(frozen=True)
-class SessionTiles:
-    """Real tiles of one visitor, and the folder that goes with the session."""
-
-    folder: Path
-    tiles: AttachedTiles
-
-    def delete(self) -> None:
-        """Delete the images; the session is over, or has others."""
-        shutil.rmtree(self.folder, ignore_errors=True)

@@ -5,6 +5,7 @@ import json
 import threading
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import gradio as gr
 import pandas as pd
@@ -15,11 +16,20 @@ from medi_core.planning.plan import AugmentationPlan, PlannedCell
 from medi_core.planning.targets import UNIFORM, WORST
 from medi_core.services.dataset_generation import MAX_TILES_IN_APP
 from medi_core.ui import augment_tab
-from medi_core.ui.augment_tab import keys_of, plan_shown, said_html
+from medi_core.ui.augment_tab import COHORT, REFERENCE, keys_of, plan_shown, said_html
 
 BREAST, LUNG = "Breast_invasive_carcinoma", "Lung_adenocarcinoma"
 SETTINGS = {
-    **{"by": ["cancer_type", "center"], "target": UNIFORM, "level": 0, "quantile": 0.5, "cells": [], "cap": 0},
+    **{
+        "cohort": None,
+        "source": REFERENCE,
+        "by": ["cancer_type", "center"],
+        "target": UNIFORM,
+        "level": 0,
+        "quantile": 0.5,
+        "cells": [],
+        "cap": 0,
+    },
     **{"ratio": 4, "min_trust": 0, "measured_only": False, "empty": False, "seed": 3},
 }
 TILES = pd.DataFrame(
@@ -135,3 +145,12 @@ def test_a_small_plan_is_made_as_a_zip_and_a_large_one_is_not_offered(running_ap
     large = dataclasses.replace(plan, cells=(cell("Lyon", MAX_TILES_IN_APP + 1),))
     with pytest.raises(gr.Error, match="at most 100 are made here"):
         list(make.fn(threading.Event(), large))
+
+
+def test_a_cohort_of_ones_own_is_counted_in_place_of_the_reference_set(running_app, tiles):
+    own = TILES[TILES["cancer_type"] == LUNG].assign(center="Rome")
+    said = run(running_app, cohort=SimpleNamespace(tiles=own), source=COHORT, level=5)[0]
+    assert "3 synthetic tiles</b> in 1 of 1 cell, beside 2 real tiles" in said
+    offered = handler(running_app, "on_cohort").fn
+    assert offered(SimpleNamespace(tiles=own)) == gr.update(visible=True, value=COHORT)
+    assert offered(None) == gr.update(visible=False, value=REFERENCE)
