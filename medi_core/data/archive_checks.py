@@ -37,7 +37,11 @@ def check_image_header(content: bytes, where: str) -> int:
     try:
         with Image.open(BytesIO(content), formats=("JPEG", "PNG")) as image:
             width, height = image.size
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
+    except UnidentifiedImageError as error:  # whose text names an object in memory
+        raise ManifestError(
+            f"{where} is no JPEG or PNG image; take it out of the archive, or save it as one"
+        ) from error
+    except (Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
         raise ManifestError(f"{where} is no JPEG or PNG image: {error}") from error
     if max(width, height) > MAX_IMAGE_SIDE_PX:
         raise ManifestError(f"{where} is {width}×{height} px; at most {MAX_IMAGE_SIDE_PX} px a side are read")

@@ -102,10 +102,9 @@ def test_bad_input_comes_back_as_one_clear_message(client, arguments, message):
         client.predict(**arguments, api_name="/generate")
 
 
-def test_nothing_but_the_named_endpoints_is_offered(client):
+def test_nothing_but_the_four_named_endpoints_is_offered(client):
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    cohort = {"/upload_cohort", "/check_cohort", "/preview_cohort"}
-    assert set(endpoints) == {"/info", "/generate", "/rerender", "/classify"} | cohort
+    assert set(endpoints) == {"/info", "/generate", "/rerender", "/classify"}
 
 
 def test_a_file_of_the_server_cannot_be_named_as_an_upload(client, tmp_path):
