@@ -17,10 +17,9 @@ from medi_core.ui.tables import table_html
 
 MAX_LISTED = 50
 """Values that are not known, or faults: a column mapped to the wrong one can have thousands."""
-ADAPT = (
-    "The checkpoint cannot be asked for a center that it was not trained on. The command <code>adapt</code> adds "
-    "centers to it, from a few hundred tiles of each: download the manifest below, and see "
-    "<code>python -m medi_core adapt --help</code>."
+NEW_CENTERS = (
+    "The checkpoint cannot be asked for a center that it was not trained on; one trained on a manifest with these "
+    "tiles can: download it below, and see <code>python -m medi_core train-diffusion --help</code>."
 )
 NO_FAULT, ALL_KNOWN = "No row has a fault.", "The checkpoint knows every value."
 
@@ -103,7 +102,7 @@ def _unknown(cohort: Cohort) -> str:
         **{"attribute": "Attribute", "value": "Yours", "n": "Tiles", "patients": "Patients"},
         "close": "Did you mean",
     }
-    note = f'<p class="medi-note">{ADAPT}</p>' if cohort.new_centers() else ""
+    note = f'<p class="medi-note">{NEW_CENTERS}</p>' if cohort.new_centers() else ""
     return table_html(pd.DataFrame(rows).head(MAX_LISTED), titles) + _more(len(rows)) + note
 
 
