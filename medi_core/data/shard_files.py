@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from medi_core.data.manifest import write_manifest
 from medi_core.errors import StorageError
@@ -63,15 +64,15 @@ def open_dataset(folder: Path, head: Mapping[str, Any]) -> None:
         (folder / RECORDS).mkdir(parents=True, exist_ok=True)
     path = folder / HEAD
     if not path.exists():
-        if others := sorted(p.name for p in folder.iterdir() if p.name not in (RECORDS, HEAD + PART)):
+        if others := sorted(p.name for p in folder.iterdir() if p.name != RECORDS and p.suffix != PART):
             raise StorageError(f"{folder} holds other files ({', '.join(others[:3])}): give a new or empty folder")
         with translate_write_errors(str(path)):
             _write_whole(path, (json.dumps(dict(head), indent=1, sort_keys=True) + "\n").encode())
         return
     try:
-        present = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        present = {}
+        present = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise StorageError(f"{path} is damaged, so what {folder} holds is not known: give another folder") from error
     if differing := [name for name in {*head, *present} if head.get(name) != present.get(name)]:
         name = sorted(differing)[0]
         raise StorageError(
@@ -84,7 +85,7 @@ def read_record(folder: Path, name: str, form: str) -> ShardRecord | None:
     """The record of a shard that is whole; `None` where there is none, or what it lists is not there unharmed."""
     try:
         plain = json.loads((folder / RECORDS / f"{name}.json").read_text(encoding="utf-8"))
-        if plain["sha256"] != _digests(folder, name, form):
+        if not (folder / (name + SUFFIX[form])).exists() or not _is_unharmed(folder, plain["sha256"]):
             return None
         return ShardRecord(tuple(plain["rows"]), dict(plain["dropped"]))
     except (OSError, ValueError, KeyError, TypeError):
@@ -106,11 +107,15 @@ def write_shard(
     """
     with translate_write_errors(str(folder / (name + SUFFIX[form]))):
         if form == FOLDER:
+            files = {f"{name}/{tile.name}": tile.png for tile in tiles}
             _write_folder(folder / name, tiles)
         else:
-            _write_whole(folder / (name + SUFFIX[form]), _zip(tiles) if form == ZIP else _tar(tiles))
+            files = {name + SUFFIX[form]: _zip(tiles) if form == ZIP else _tar(tiles)}
+            _write_whole(folder / (name + SUFFIX[form]), files[name + SUFFIX[form]])
         rows = [{**tile.row, "path": f"{name}{SUFFIX[form]}/{tile.name}"} for tile in tiles]
-        plain = {"rows": rows, "dropped": dict(dropped), "sha256": _digests(folder, name, form)}
+        # of the bytes in hand: what is on the disk may be another run's by now
+        digests = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
+        plain = {"rows": rows, "dropped": dict(dropped), "sha256": digests}
         _write_whole(folder / RECORDS / f"{name}.json", (json.dumps(plain, ensure_ascii=False) + "\n").encode())
     return ShardRecord(tuple(rows), dict(dropped))
 
@@ -136,8 +141,7 @@ def write_summary(folder: Path, form: str, rows: Iterable[Mapping[str, Any]], su
 
 
 def _write_folder(folder: Path, tiles: Sequence[ShardTile]) -> None:
-    unfinished = folder.with_name(folder.name + PART)
-    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished = folder.with_name(f"{folder.name}.{uuid4().hex}{PART}")
     try:
         unfinished.mkdir()
         for tile in tiles:
@@ -150,7 +154,7 @@ def _write_folder(folder: Path, tiles: Sequence[ShardTile]) -> None:
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(path.name + PART)
+    unfinished = path.with_name(f"{path.name}.{uuid4().hex}{PART}")  # two runs must not write into one file
     try:
         unfinished.write_bytes(content)
         os.replace(unfinished, path)
@@ -181,12 +185,10 @@ def _tar(tiles: Sequence[ShardTile]) -> bytes:
     return buffer.getvalue()
 
 
-def _digests(folder: Path, name: str, form: str) -> dict[str, str]:
-    """File, relative to the data set → SHA-256.
+def _is_unharmed(folder: Path, digests: Mapping[str, str]) -> bool:
+    """Whether the files of a record have its digests; other files beside them, e.g. of a file manager, do no harm.
 
     Raises:
-        OSError: it is not there.
+        OSError: one is not there.
     """
-    path = folder / (name + SUFFIX[form])
-    files = sorted(path.iterdir()) if form == FOLDER else [path]
-    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    return all(hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest for name, digest in digests.items())

@@ -7,7 +7,7 @@ a shard is written where it is made, and only its index travels.
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +50,20 @@ class RayEngine:
         ray = _ray()
         by_index = {shard.index: shard for shard in shards}
         if not ray.is_initialized():
-            ray.init(
-                address=self.address,
-                log_to_driver=False,
-                include_dashboard=False,
-                num_cpus=None if self.address else max(self.workers, os.cpu_count() or 1),
-            )
+            try:
+                ray.init(
+                    address=self.address,
+                    log_to_driver=False,
+                    include_dashboard=False,
+                    num_cpus=None if self.address else max(self.workers, os.cpu_count() or 1),
+                )
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                raise InvalidRequestError(
+                    f"no Ray cluster at {self.address or 'this machine'}: {str(error).splitlines()[0]}"
+                ) from error
         ray.data.DataContext.get_current().enable_progress_bars = False
         indices = ray.data.from_items([{"index": index} for index in by_index], override_num_blocks=len(by_index))
-        facts = (self.settings, self.plan.to_dict(), str(self.folder.resolve()), self.options)
+        facts = (self.settings, self.plan.to_dict(), str(self.folder.resolve()), _with_whole_paths(self.options))
         made = indices.map_batches(
             _ShardMaker,
             fn_constructor_args=facts,
@@ -90,11 +95,18 @@ class _ShardMaker:
         self._service = build_services(settings).datasets
         self._plan, self._folder, self._options = AugmentationPlan.from_dict(plan), Path(folder), options
         self._shards = shards_of(self._plan, options.shard_size)
+        self._refused = ""
+        try:
+            self._service.open(self._plan, self._folder, options)
+        except MediError as error:
+            self._refused = f"a worker cannot take part: {error}"
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         (index,) = batch["index"]
-        shard, notes, error = self._shards[int(index)], [], ""
-        if read_record(self._folder, shard.name, self._options.form) is None:  # else: made before its worker died
+        shard, notes, error = self._shards[int(index)], [], self._refused
+        if (
+            not error and read_record(self._folder, shard.name, self._options.form) is None
+        ):  # else: made before its worker died
             try:
                 self._service.make_shard(
                     self._plan, shard, self._folder, self._options, lambda *report: notes.append(report[0])
@@ -102,6 +114,12 @@ class _ShardMaker:
             except MediError as refused:  # as a value: Ray would wrap it in an error of its own, and try again
                 error = str(refused)
         return {"index": [int(index)], "notes": [json.dumps([note for note in notes if note])], "error": [error]}
+
+
+def _with_whole_paths(options: DatasetOptions) -> DatasetOptions:
+    """A worker has another working directory."""
+    manifest = options.drop_copies_of
+    return options if manifest is None else replace(options, drop_copies_of=manifest.resolve())
 
 
 def _ray():

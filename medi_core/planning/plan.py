@@ -19,6 +19,9 @@ from medi_core.storage import translate_write_errors
 FORMAT = 1
 MAX_PLAN_BYTES = 20_000_000
 MAX_TILES_A_CELL = 10_000_000
+MAX_SEED = 2**53 - 1
+MAX_STEPS, MAX_GUIDANCE = 200, 10.0
+"""As of a request to generate tiles."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class PlannedCell:
     """What the data set holds of it."""
     support_tiles: int
     support_patients: int
-    """What the checkpoint was trained on; 0 = it never saw the combination."""
+    """What the checkpoint was trained on: of the rarest of the values, and of (cancer type, center) as a pair. 0 = it
+    never saw one of them; other combinations are not counted."""
     trust: float | None
     """0 to 1, as the reference set measured it; `None` = not measured."""
     planned_tiles: int
@@ -68,6 +72,15 @@ class AugmentationPlan:
         unknown = [name for name in self.by if name not in ATTRIBUTE]
         if unknown or not self.by:
             raise PlanError(f"by = {list(self.by)}: name one or more of {', '.join(ATTRIBUTE)}")
+        _count("seed", self.seed, MAX_SEED)
+        _count("num_inference_steps", self.num_inference_steps, MAX_STEPS)
+        if not 0 <= _number("guidance_scale", self.guidance_scale) <= MAX_GUIDANCE or not self.num_inference_steps:
+            raise PlanError(
+                f"steps = {self.num_inference_steps}, guidance = {self.guidance_scale}: they must be from 1 to "
+                f"{MAX_STEPS} and from 0 to {MAX_GUIDANCE:g}"
+            )
+        for cell in self.cells:
+            _count(f"planned tiles of {' | '.join(cell.record.to_dict().values())}", cell.planned_tiles)
         if len({cell.key for cell in self.cells}) < len(self.cells):
             raise PlanError("two cells of the plan hold the same values; join them")
 
@@ -118,8 +131,8 @@ class AugmentationPlan:
                 by=tuple(plain["by"]),
                 target=dict(plain["target"]),
                 cells=cells,
-                seed=_count("seed", plain["seed"]),
-                num_inference_steps=_count("num_inference_steps", plain["num_inference_steps"]),
+                seed=plain["seed"],
+                num_inference_steps=plain["num_inference_steps"],
                 guidance_scale=_number("guidance_scale", plain["guidance_scale"]),
             )
         except KeyError as error:
@@ -136,7 +149,9 @@ def write_plan(plan: AugmentationPlan, path: Path) -> None:
     """
     with translate_write_errors(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(plan.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        unfinished = path.with_name(path.name + ".part")
+        unfinished.write_text(json.dumps(plan.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        unfinished.replace(path)  # a plan that was there stays until the new one is whole
 
 
 def read_plan(path: Path) -> AugmentationPlan:
@@ -170,9 +185,9 @@ def _cell(place: int, plain: Any) -> PlannedCell:
     )
 
 
-def _count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_TILES_A_CELL:
-        raise PlanError(f"{name} = {value!r}: it must be a whole number from 0 to {MAX_TILES_A_CELL:,}")
+def _count(name: str, value: Any, most: int = MAX_TILES_A_CELL) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise PlanError(f"{name} = {value!r}: it must be a whole number from 0 to {most:,}")
     return value
 
 

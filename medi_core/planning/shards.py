@@ -39,7 +39,7 @@ class Shard:
 
 
 def shards_of(plan: AugmentationPlan, size: int = DEFAULT_SHARD_SIZE) -> tuple[Shard, ...]:
-    """All tiles of a plan in its order of cells, `size` a shard, fewer in the last one.
+    """All tiles of a plan, cells in the order of their keys, `size` a shard, fewer in the last one.
 
     Raises:
         PlanError: a size that is none.
@@ -51,7 +51,7 @@ def shards_of(plan: AugmentationPlan, size: int = DEFAULT_SHARD_SIZE) -> tuple[S
 
 def _cut(plan: AugmentationPlan, size: int) -> Iterator[tuple[CellTiles, ...]]:
     parts, room = [], size
-    for cell in plan.cells:
+    for cell in sorted(plan.cells, key=lambda cell: cell.key):  # a plan is the same whatever the order of its cells
         first = 0
         while first < cell.planned_tiles:
             num = min(room, cell.planned_tiles - first)

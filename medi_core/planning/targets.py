@@ -117,6 +117,12 @@ def _to_shares(counts: np.ndarray, shares: Sequence[float] | None) -> np.ndarray
         raise PlanError("the shares to match must be numbers of 0 or more, one of them above 0")
     has_share = wished > 0
     size = (counts[has_share] / wished[has_share]).max()
+    if not size * wished.max() <= MAX_TILES:
+        place = int(np.argmax(np.where(has_share, counts / np.where(has_share, wished, 1), -1)))
+        raise PlanError(
+            f"to match the shares, a cell would need {size * wished.max():.3g} tiles, for one with {counts[place]:,} "
+            f"real tiles is to have a share of {wished[place]:g}: raise that share, or leave the cell out"
+        )
     return np.where(has_share, np.maximum(np.rint(size * wished).astype(np.int64) - counts, 0), 0)
 
 

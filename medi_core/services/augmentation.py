@@ -3,7 +3,8 @@
 Knows no widgets and makes no tile.
 """
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
@@ -25,6 +26,8 @@ MAX_CELLS = 5_000
 CELL = ("cancer_type", "center")
 Key = tuple[str, ...]
 """Values of the crossed attributes, in their order."""
+TrustOf = Callable[[str | None, str | None], float | None]
+"""(cancer type, center) → trust, `None` where it is not measured."""
 
 
 @dataclass(frozen=True)
@@ -88,27 +91,31 @@ class AugmentationService:
                 f"this checkpoint is not conditioned on {', '.join(strange)}; cross some of: "
                 f"{', '.join(vocabulary.attributes)}"
             )
+        if "origin" in tiles:  # what was generated before is no real tile
+            tiles = tiles[tiles["origin"] != "synthetic"]
         counts = count_cells(tiles, config.by, vocabulary)
         num_in_cells = int(counts["tiles"].sum())
         if config.with_empty:
             counts = _with_empty(counts, config.by, vocabulary)
         keys = list(counts.index)
         _require_present((*config.chosen, *config.shares), keys, config.by)
+        trusted = self._trust_by_pair(config)
         cells = [
-            self._described(dict(zip(config.by, key, strict=True)), *n) for key, *n in counts.itertuples(name=None)
+            self._described(MetadataRecord(**dict(zip(config.by, key, strict=True))), *numbers, trusted)
+            for key, *numbers in counts.itertuples(name=None)
         ]
         reasons = [self._reason(cell, config) for cell in cells]
-        target = config.target
-        numbers = tiles_to_add(
-            counts["tiles"].to_numpy(),
-            target,
-            [not reason for reason in reasons],
-            chosen=[key in config.chosen for key in keys] if target.kind == WORST else None,
-            shares=[config.shares.get(key, 0.0) for key in keys] if target.kind == MATCH else None,
-        )
+        target, sizes = config.target, counts["tiles"].to_numpy()
+        more = {
+            "chosen": [key in config.chosen for key in keys] if target.kind == WORST else None,
+            "shares": [config.shares.get(key, 0.0) for key in keys] if target.kind == MATCH else None,
+        }
+        unlimited = replace(target, cap=None, max_tiles=None, ratio=None)
+        wanted = tiles_to_add(sizes, unlimited, [True] * len(keys), **more)
+        numbers = tiles_to_add(sizes, target, [not reason for reason in reasons], **more)
         planned = (
-            replace(cell, planned_tiles=int(num), left_out=reason)
-            for cell, num, reason in zip(cells, numbers, reasons, strict=True)
+            replace(cell, planned_tiles=int(num), left_out=reason if lacking else "")
+            for cell, num, reason, lacking in zip(cells, numbers, reasons, wanted, strict=True)
         )
         return AugmentationPlan(
             self._checkpoint.id,
@@ -139,17 +146,38 @@ class AugmentationService:
             except UnknownValueError as error:
                 raise PlanError(f"the plan cannot be run: {error}") from error
 
-    def _described(self, values: dict[str, str], tiles: int, patients: int) -> PlannedCell:
-        record = MetadataRecord(**values)
+    def _described(
+        self,
+        record: MetadataRecord,
+        tiles: int,
+        patients: int,
+        trusted: Callable[[str | None, str | None], float | None],
+    ) -> PlannedCell:
         support = self._checkpoint.vocabulary.support_of(record)
-        try:
-            trust = self._fidelity.trust_of(record)
-        except ReferenceSetError:  # nothing was measured
-            trust = None
-        measured = None if trust is None else trust.value
+        trust = trusted(record.cancer_type, record.center)
         return PlannedCell(
-            record, int(tiles), int(patients), support.num_tiles, support.num_patients, measured, planned_tiles=0
+            record, int(tiles), int(patients), support.num_tiles, support.num_patients, trust, planned_tiles=0
         )
+
+    def _trust_by_pair(self, config: PlanConfig) -> TrustOf:
+        """Trust in a (cancer type, center), looked up once a pair.
+
+        Raises:
+            PlanError: there is a threshold, and nothing was measured.
+        """
+        try:
+            self._reference.load()
+        except ReferenceSetError as error:
+            if config.min_trust > 0 or config.measured_only:
+                raise PlanError(f"trust was not measured, so it cannot decide: {error}") from error
+            return lambda *_: None
+
+        @functools.cache
+        def trust_in(cancer_type: str | None, center: str | None) -> float | None:
+            found = self._fidelity.trust_of(MetadataRecord(cancer_type=cancer_type, center=center))
+            return None if found is None else found.value
+
+        return trust_in
 
     def _reason(self, cell: PlannedCell, config: PlanConfig) -> str:
         """Why a cell is to get nothing; empty where it may."""
@@ -218,6 +246,6 @@ def _require_few(num: int, by: Sequence[str]) -> None:
 def _require_present(named: Sequence[Key], keys: Sequence[Key], by: Sequence[str]) -> None:
     if absent := [key for key in named if key not in set(keys)]:
         raise PlanError(
-            f"there is no cell {' | '.join(absent[0])} among the {len(keys)} of {' × '.join(by)}; "
-            "to plan combinations without any tile, ask for empty cells too"
+            f"there is no cell {' | '.join(absent[0])} among the {len(keys)} of {' × '.join(by)}: each value must "
+            "occur in the data; to plan combinations without any tile, ask for empty cells too"
         )

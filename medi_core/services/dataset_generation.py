@@ -4,10 +4,12 @@ Tile = checkpoint, cell and seed. A shard depends on nothing but the plan, so th
 died, and the bytes are the same on one type of device.
 """
 
+import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,7 @@ class DatasetService:
         self, generation: GenerationService, augmentation: AugmentationService, measures: MeasureService
     ) -> None:
         self._generation, self._augmentation, self._measures = generation, augmentation, measures
+        self._filters: dict[Path, tuple[pd.DataFrame, float]] = {}
 
     def run(
         self,
@@ -117,9 +120,7 @@ class DatasetService:
         """
         shards = shards_of(plan, options.shard_size)
         self._augmentation.require_runnable(plan)
-        if options.drop_unrecognised:
-            self._measures.require_probes()
-        open_dataset(folder, self._head(plan, options))
+        self.open(plan, folder, options)
         begun, made, done = time.monotonic(), 0, 0
 
         def tell(note: str, num: int) -> None:
@@ -140,6 +141,17 @@ class DatasetService:
         for shard, record in engine(missing, tell) if missing else ():
             records[shard.index] = record
         return self._summarize(plan, folder, options, [records[shard.index] for shard in shards])
+
+    def open(self, plan: AugmentationPlan, folder: Path, options: DatasetOptions) -> None:
+        """Begin a data set in a folder, or see that the one in it is the same; each worker does.
+
+        Raises:
+            StorageError: the folder holds another one, or this machine would measure with something else.
+            ReferenceSetError, ManifestError: a filter without what it needs; nothing is begun.
+        """
+        if options.drop_unrecognised:
+            self._measures.require_probes()
+        open_dataset(folder, self._head(plan, options, self._copy_filter(options)))
 
     def zip_of(
         self, plan: AugmentationPlan, folder: Path, on_progress: Callable[[DatasetProgress], None] = lambda _: None
@@ -176,14 +188,14 @@ class DatasetService:
         Raises:
             StorageError: it cannot be written; nothing half stays.
         """
-        training = None if options.drop_copies_of is None else training_rows(options.drop_copies_of)
+        copied_from = self._copy_filter(options)
         kept: list[ShardTile] = []
         dropped = dict.fromkeys(_filters(options), 0)
         number = 0
         for part in shard.parts:
             tiles = self._generate(plan, part, report)
             measures = self._measures.measure(tiles)
-            is_copy = [False] * len(tiles) if training is None else self._measures.copies(tiles, training)
+            is_copy = [False] * len(tiles) if copied_from is None else self._measures.copies(tiles, *copied_from)
             for tile, measured, copied in zip(tiles, measures, is_copy, strict=True):
                 name = f"{shard.index:05d}-{number:05d}.png"
                 number += 1
@@ -229,11 +241,31 @@ class DatasetService:
                 report("", len(seeds))
         return made
 
-    def _head(self, plan: AugmentationPlan, options: DatasetOptions) -> dict[str, Any]:
-        """What decides the bytes."""
-        filters = {"drop_unrecognised": options.drop_unrecognised, "drop_copies": options.drop_copies_of is not None}
-        facts = {"plan": plan.id, "checkpoint": plan.checkpoint, "classifier": self._measures.classifier_id}
-        return facts | {"format": options.form, "shard_size": options.shard_size} | filters
+    def _copy_filter(self, options: DatasetOptions) -> tuple[pd.DataFrame, float] | None:
+        """Training rows and threshold; read once a run and worker.
+
+        Raises:
+            ManifestError, ReferenceSetError: the filter cannot be used.
+        """
+        if options.drop_copies_of is None:
+            return None
+        if options.drop_copies_of not in self._filters:
+            rows = training_rows(options.drop_copies_of)
+            self._filters[options.drop_copies_of] = rows, self._measures.copy_threshold()
+        return self._filters[options.drop_copies_of]
+
+    def _head(
+        self, plan: AugmentationPlan, options: DatasetOptions, copied_from: tuple[pd.DataFrame, float] | None
+    ) -> dict[str, Any]:
+        """What decides the bytes of tiles and manifest."""
+        trust = {cell.key: cell.trust for cell in plan.cells if cell.planned_tiles}
+        return {
+            **{"plan": plan.id, "checkpoint": plan.checkpoint, "trust": _short_hash(trust)},
+            **{"classifier": self._measures.classifier_id, "reference": self._measures.reference_id},
+            **{"format": options.form, "shard_size": options.shard_size},
+            "drop_unrecognised": options.drop_unrecognised,
+            "drop_copies": None if copied_from is None else _short_hash(sorted(copied_from[0]["path"].map(_name))),
+        }
 
     def _summarize(
         self, plan: AugmentationPlan, folder: Path, options: DatasetOptions, records: Sequence[ShardRecord]
@@ -246,6 +278,15 @@ class DatasetService:
         }
         manifest = write_summary(folder, options.form, rows, summary)
         return summary | {"manifest": str(manifest)}
+
+
+def _short_hash(plain: Any) -> str:
+    return sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _name(path: str) -> str:
+    """Of an image, wherever the folder stands on this machine."""
+    return Path(path).name
 
 
 def _filters(options: DatasetOptions) -> tuple[str, ...]:

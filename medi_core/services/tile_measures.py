@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -47,11 +48,24 @@ class MeasureService:
         self._probes: dict[str, Probe | None] = {}
         self._training: np.ndarray | None = None
         self._of: ReferenceSet | None = None
+        self._of_id = ""
 
     @property
     def classifier_id(self) -> str:
         """`name@digest` of the classifier."""
         return self._classification.model_id
+
+    @property
+    def reference_id(self) -> str | None:
+        """What distances and probes come from: encoder and digest of the real training features.
+
+        `None`: there is no set of this checkpoint and encoder, and nothing is compared.
+        """
+        try:
+            self._prepare()
+        except ReferenceSetError:
+            return None
+        return self._of_id
 
     def measure(self, tiles: Sequence[GeneratedTile]) -> list[TileMeasures]:
         """In the order of the tiles.
@@ -61,9 +75,7 @@ class MeasureService:
         """
         images = [tile.image for tile in tiles]
         verdicts = self._classification.verdicts(images)
-        try:
-            self._prepare()
-        except ReferenceSetError:  # nothing to compare with
+        if self.reference_id is None:  # nothing to compare with
             return [TileMeasures(v.top, v.probabilities[v.top], None, True) for v in verdicts]
         features = self._encoding.features_of(images)
         distances = 1 - (_unit(features) @ self._training.T).max(axis=1)
@@ -83,8 +95,16 @@ class MeasureService:
         if not any(self._probes.values()):
             raise ReferenceSetError("the reference set has too few real tiles to learn a probe: do not filter by it")
 
-    def copies(self, tiles: Sequence[GeneratedTile], training: pd.DataFrame) -> np.ndarray:
-        """Which tiles are at least as like a training region as the copy audit's 1 % most similar held-out tiles.
+    def copy_threshold(self) -> float:
+        """Distance up to which a tile looks copied: that of the copy audit's 1 % most similar held-out tiles.
+
+        Raises:
+            ReferenceSetError: no reference set, or it was not audited for copies.
+        """
+        return copy_report(self._reference.load().tiles).threshold
+
+    def copies(self, tiles: Sequence[GeneratedTile], training: pd.DataFrame, threshold: float) -> np.ndarray:
+        """Which tiles are at least as like a training region as `copy_threshold` allows.
 
         Args:
             training: rows of a manifest whose images the generator was trained on.
@@ -93,10 +113,8 @@ class MeasureService:
             bool `(N,)`.
 
         Raises:
-            ReferenceSetError: its reference set was not audited for copies.
             ManifestError: an image that cannot be used.
         """
-        threshold = copy_report(self._reference.load().tiles).threshold
         windows = windows_of_tiles([tile.image for tile in tiles], [None] * len(tiles), training)
         return (1 - windows["window_similarity"].to_numpy(dtype=float)) <= threshold  # NaN compares as false
 
@@ -107,6 +125,7 @@ class MeasureService:
                 real = reference.part((reference.tiles["origin"] == "real") & is_train_split(reference.tiles))
                 self._training = _unit(real.features)
                 self._probes = {name: training_probe(reference, name) for name in PROBED}
+                self._of_id = f"{self._encoding.name}@{sha256(self._training.tobytes()).hexdigest()[:12]}"
                 self._of = reference
 
     def _is_recognised(self, tile: GeneratedTile, seen: dict[str, np.ndarray], i: int) -> bool:

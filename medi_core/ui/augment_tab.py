@@ -211,7 +211,7 @@ def said_html(plan: AugmentationPlan) -> str:
         "attribute is not recorded.",
     ]
     if never:
-        lines.append(f"{never:,} of them are of combinations that the generator never saw in training.")
+        lines.append(f"{never:,} of them are of values or pairs that the generator never saw in training.")
     unmeasured = sum(cell.planned_tiles > 0 and cell.trust is None for cell in plan.cells)
     if unmeasured:
         lines.append(f"In {count(unmeasured, 'cell')} of these the trust is not measured.")

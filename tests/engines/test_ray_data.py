@@ -57,7 +57,10 @@ def test_a_maker_takes_a_shard_that_is_whole_as_it_is_and_answers_errors_as_valu
     assert digests(tmp_path / "set") == before
     (tmp_path / "file").write_text("")
     nowhere = ray_data._ShardMaker(services.settings, plan.to_dict(), str(tmp_path / "file"), OPTIONS)
-    assert "could not write" in nowhere({"index": [0]})["error"][0]
+    assert "a worker cannot take part: could not write" in nowhere({"index": [0]})["error"][0]
+    other = DatasetOptions("zip", shard_size=2)
+    differs = ray_data._ShardMaker(services.settings, plan.to_dict(), str(tmp_path / "set"), other)
+    assert "format = 'webdataset', asked for is 'zip'" in differs({"index": [0]})["error"][0]
 
 
 @pytest.mark.slow

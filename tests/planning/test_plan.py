@@ -18,7 +18,7 @@ def plan(*cells: PlannedCell, **changes) -> AugmentationPlan:
 
 
 def test_a_plan_survives_its_file(tmp_path):
-    written = plan(cell("A"), cell("B", 0, trust=None, left_out="trust is not measured"), seed=7)
+    written = plan(cell("A"), cell("B", 0, trust=None, left_out="trust is not measured"), seed=20_260_101)
     write_plan(written, tmp_path / "new" / "plan.json")
     assert read_plan(tmp_path / "new" / "plan.json") == written
 
@@ -67,6 +67,10 @@ def test_an_unknown_attribute_to_cross_is_named():
         ({"format": 99}, "format 1"),
         ({"cells": None}, "cannot be read"),
         ({"seed": -1}, "seed = -1"),
+        ({"seed": 2**53}, "seed = 9007199254740992"),
+        ({"num_inference_steps": 0}, "steps = 0"),
+        ({"num_inference_steps": 500}, "num_inference_steps = 500"),
+        ({"guidance_scale": 50}, "guidance = 50"),
         ({"guidance_scale": float("nan")}, "guidance_scale"),
         ({"cells": [{}]}, "has no 'record'"),
         ({"cells": [cell().__dict__ | {"record": {"hospital": "A"}}]}, "hospital"),

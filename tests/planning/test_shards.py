@@ -28,3 +28,9 @@ def test_every_tile_is_in_one_shard_whatever_their_size(size):
 def test_a_size_that_is_none_is_refused(size):
     with pytest.raises(PlanError, match="shard size"):
         shards_of(PLAN, size)
+
+
+def test_the_order_of_cells_in_a_plan_changes_no_shard():
+    turned = AugmentationPlan("toy@1", ("center",), {}, CELLS[::-1])
+    assert turned.id == PLAN.id
+    assert shards_of(turned, 4) == shards_of(PLAN, 4)

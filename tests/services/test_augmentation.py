@@ -1,6 +1,7 @@
 """Plans: cells are counted right, trust and vocabulary decide who is left out, and a plan fits one checkpoint only."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -37,7 +38,7 @@ def tiles() -> pd.DataFrame:
 
 @pytest.fixture
 def service(tiny_services: Services) -> AugmentationService:
-    return AugmentationService(tiny_services.checkpoint, tiny_services.reference, KnownTrust())
+    return AugmentationService(tiny_services.checkpoint, SimpleNamespace(load=lambda: None), KnownTrust())
 
 
 def planned(plan) -> dict[tuple[str, str], int]:
@@ -64,6 +65,17 @@ def test_uniform_fills_every_cell_that_the_checkpoint_knows(service):
     assert "center='Mars' is not in this checkpoint's vocabulary" in left_out(plan)[LUNG, "Mars"]
 
 
+def test_a_cell_that_the_target_leaves_alone_is_not_called_left_out(service):
+    plan = service.plan(tiles(), PlanConfig(min_trust=0.95))
+    assert (BREAST, "Lyon") not in left_out(plan), "the largest cell: nothing was asked for"
+    assert (BREAST, "Paris") in left_out(plan)
+
+
+def test_synthetic_rows_are_no_real_tiles(service):
+    mixed = pd.concat([tiles().assign(origin="real"), tiles().assign(origin="synthetic")], ignore_index=True)
+    assert service.plan(mixed, PlanConfig()) == service.plan(tiles(), PlanConfig())
+
+
 def test_cells_below_the_threshold_of_trust_are_left_out_and_listed(service):
     plan = service.plan(tiles(), PlanConfig(min_trust=0.5))
     assert planned(plan)[BREAST, "Paris"] == 0
@@ -75,9 +87,12 @@ def test_cells_below_the_threshold_of_trust_are_left_out_and_listed(service):
 
 
 def test_without_a_reference_set_nothing_is_trusted_or_distrusted(tiny_services):
-    plan = tiny_services.augmentation.plan(tiles(), PlanConfig(min_trust=0.9))
+    plan = tiny_services.augmentation.plan(tiles(), PlanConfig())
     assert {cell.trust for cell in plan.cells} == {None}
     assert plan.num_tiles == 10
+    for config in (PlanConfig(min_trust=0.1), PlanConfig(measured_only=True)):
+        with pytest.raises(PlanError, match="trust was not measured, so it cannot decide: there is no reference set"):
+            tiny_services.augmentation.plan(tiles(), config)
     with pytest.raises(ReferenceSetError):
         tiny_services.augmentation.training_tiles()
 

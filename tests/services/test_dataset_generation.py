@@ -13,7 +13,7 @@ from medi_core.data.import_webdataset import import_webdataset
 from medi_core.data.manifest import read_manifest
 from medi_core.data.shard_files import FOLDER, WEBDATASET, ZIP
 from medi_core.data.tile_files import decode_png, read_provenance
-from medi_core.errors import PlanError, ReferenceSetError, StorageError
+from medi_core.errors import ManifestError, PlanError, ReferenceSetError, StorageError
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.planning.plan import AugmentationPlan, PlannedCell
 from medi_core.services import dataset_generation
@@ -197,10 +197,14 @@ def test_a_full_disk_is_said_and_what_is_whole_stays(services, tmp_path, monkeyp
     assert len(list((tmp_path / "set").rglob("*.png"))) == 7
 
 
-def test_filters_leave_out_what_they_name_and_count_it(services, tmp_path, monkeypatch):
+def test_filters_leave_out_what_they_name_and_count_it(services, tmp_path, toy_manifest, monkeypatch):
     measures, plan = services.datasets._measures, plan_of(services)
-    with pytest.raises(ReferenceSetError):
-        services.datasets.run(plan, tmp_path / "none", options(drop_unrecognised=True))
+    for chosen in (options(drop_unrecognised=True), options(drop_copies_of=toy_manifest)):
+        with pytest.raises(ReferenceSetError):
+            services.datasets.run(plan, tmp_path / "none", chosen)
+    with pytest.raises(ManifestError, match="nowhere"):
+        services.datasets.run(plan, tmp_path / "none", options(drop_copies_of=tmp_path / "nowhere.csv"))
+    assert not (tmp_path / "none").exists(), "refused before a folder is begun"
     measure = measures.measure
 
     def some_unrecognised(tiles):
@@ -209,8 +213,9 @@ def test_filters_leave_out_what_they_name_and_count_it(services, tmp_path, monke
 
     monkeypatch.setattr(measures, "measure", some_unrecognised)
     monkeypatch.setattr(measures, "require_probes", lambda: None)
-    monkeypatch.setattr(measures, "copies", lambda tiles, _: np.arange(len(tiles)) == 0)
-    monkeypatch.setattr(dataset_generation, "training_rows", lambda _: pd.DataFrame())
+    monkeypatch.setattr(measures, "copy_threshold", lambda: 0.1)
+    monkeypatch.setattr(measures, "copies", lambda tiles, *_: np.arange(len(tiles)) == 0)
+    monkeypatch.setattr(dataset_generation, "training_rows", lambda _: pd.DataFrame({"path": ["region.png"]}))
     chosen = options(shard_size=7, drop_unrecognised=True, drop_copies_of=Path("train.csv"))
     answer = services.datasets.run(plan, tmp_path / "set", chosen)
     assert answer["dropped"] == {COPY: 2, UNRECOGNISED: 3}
@@ -233,3 +238,31 @@ def test_progress_counts_to_the_end_and_knows_the_time_left(services, tmp_path):
 def test_an_unknown_format_is_named(wrong):
     with pytest.raises(PlanError, match="known: folder, zip, webdataset"):
         DatasetOptions(**wrong)
+
+
+def test_a_file_of_somebody_else_in_a_folder_is_no_damage(services, tmp_path):
+    services.datasets.run(plan_of(services), tmp_path / "set", options())
+    (tmp_path / "set" / "shard-00000" / ".DS_Store").write_bytes(b"")
+    seen = []
+    services.datasets.run(plan_of(services), tmp_path / "set", options(), seen.append)
+    assert [(p.done, p.made) for p in seen] == [(7, 0)]
+
+
+def test_a_damaged_head_is_said_to_be_one(services, tmp_path):
+    services.datasets.run(plan_of(services), tmp_path / "set", options())
+    (tmp_path / "set" / "dataset.json").write_text("{")
+    with pytest.raises(StorageError, match=r"dataset\.json is damaged"):
+        services.datasets.run(plan_of(services), tmp_path / "set", options())
+
+
+def test_distances_and_probes_come_from_the_reference_set_and_another_set_is_another_data_set(
+    referenced, tmp_path, monkeypatch
+):
+    save_toy_classifier(referenced.settings.classifier_dir)
+    answer = referenced.datasets.run(plan_of(referenced, (2, 1)), tmp_path / "set", options())
+    distances = read_manifest(answer["manifest"])["train_distance"]
+    assert distances.between(0, 2).all()
+    measures = referenced.datasets._measures
+    monkeypatch.setattr(type(measures), "reference_id", "toy@other")
+    with pytest.raises(StorageError, match="with reference = 'efficientnet-lite0@"):
+        referenced.datasets.run(plan_of(referenced, (2, 1)), tmp_path / "set", options())

@@ -76,7 +76,7 @@ def run(running_app, **changes) -> tuple:
 def test_the_words_count_what_the_plan_holds(plan):
     said = said_html(plan)
     assert "7 synthetic tiles</b> in 2 of 3 cells, beside 12 real tiles. 6 more real tiles are in no cell" in said
-    assert "2 of them are of combinations that the generator never saw" in said
+    assert "2 of them are of values or pairs that the generator never saw" in said
     assert "In 1 cell of these the trust is not measured" in said
     assert "1 cell left out" in said
     assert "&lt;b&gt;Rome&lt;/b&gt;: trust 0.10 is below 0.50" in said
