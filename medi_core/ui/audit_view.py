@@ -136,9 +136,8 @@ def build_audit_view(shared: Shared) -> None:
     # one after the other: what comes with the app must not arrive after an upload and take its place
     in_order = {"concurrency_id": "audit source", "concurrency_limit": 1}
     chosen = [predictions, source, *settings]
-    plot.focus(on_sight, shared.own_predictions, [predictions, is_dark, source, *settings], **quiet, **in_order).then(
-        **audit
-    )
+    own, first = shared.own_predictions, [predictions, is_dark, source, *settings]
+    plot.focus(on_sight, own, first, **quiet, **in_order).then(**audit)
     upload.upload(on_upload, upload, chosen, api_visibility="private", show_progress_on=source, **in_order).success(
         **audit
     )

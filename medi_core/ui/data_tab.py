@@ -29,6 +29,10 @@ INTRO = (
 )
 COLUMNS_NOTE = "Which column of your table is what. Guessed by name: correct what is wrong, then check."
 FIRST = ("path", "cancer_type", "center", "preparation", "patient_id", "slide")
+LABELS = {
+    **{"path": "Image file", "x": "x of the tile in the image", "y": "y of the tile in the image"},
+    **{"patient_id": "Patient", "mpp": "µm per px", "dataset": "Data set"},
+}
 NOT_MAPPED, NOTHING = "", ""
 NO_COHORT = "there is no cohort: upload a zip and press Check first"
 NO_UPLOAD = "there is no upload: choose a zip first"
@@ -154,7 +158,7 @@ def build_data_tab(shared: Shared) -> None:
 
 def _column(name: str) -> gr.Dropdown:
     """Which column of the table is this one of ours."""
-    return gr.Dropdown([("not in the table", NOT_MAPPED)], value=NOT_MAPPED, label=title_of(name))
+    return gr.Dropdown([("not in the table", NOT_MAPPED)], value=NOT_MAPPED, label=LABELS.get(name, title_of(name)))
 
 
 def _unpack(service, path: Path) -> Upload:

@@ -43,11 +43,11 @@ def test_trust_in_the_chosen_combination_stands_below_its_support(page):
     wait_for_text(page, "#generate-badge", "Trust")
 
 
-def test_a_zip_of_tiles_that_no_map_knows_is_refused_in_words(page, tmp_path):
+def test_the_map_leads_to_the_upload_and_what_is_no_zip_is_refused_in_words(page, tmp_path):
     (tmp_path / "nothing.zip").write_bytes(b"no zip")
     page.get_by_role("tab", name="Map").click()
-    page.get_by_text("Show the real tiles").click()
-    page.locator("#map-upload input[type=file]").set_input_files(tmp_path / "nothing.zip")
+    page.locator("#map-to-data").click()
+    page.locator("#data-upload input[type=file]").set_input_files(tmp_path / "nothing.zip")
     page.get_by_text("cannot be read as a zip").wait_for(timeout=RUN_MS)
 
 

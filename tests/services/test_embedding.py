@@ -1,16 +1,17 @@
 """A point leads to its tile, its metadata and its neighbours; new tiles land beside what they look like."""
 
-import zipfile
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from medi_core.data.feature_cache import tile_digest
-from medi_core.errors import InvalidRequestError, ManifestError
+from medi_core.data.manifest import read_manifest
+from medi_core.data.tile_dataset import read_grid_tile, read_image
+from medi_core.errors import InvalidRequestError
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.projection import ProjectionConfig
 from medi_core.services.attached_tiles import AttachedTiles
+from medi_core.services.cohort_use import OwnTiles
 from medi_core.services.embedding import EmbeddingService
 from medi_core.services.generation import GenerationRequest
 from tests.toys import synthetic_tissue
@@ -139,34 +140,26 @@ def test_the_map_says_what_it_is_made_of(service, referenced):
     assert f"robustness index {index['value']:.2f}" in text
 
 
-def zip_of_images(path, manifest, folder):
-    """A zip of a manifest's images and the manifest itself."""
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.write(manifest, "manifest.csv")
-        for image in sorted((folder / "regions").iterdir()):
-            archive.write(image, f"regions/{image.name}")
-    return path
+def test_a_cohort_stands_on_the_map_among_its_neighbours_and_a_click_shows_its_tile(service, toy_manifest):
+    rows = read_manifest(toy_manifest).head(3)
+    image = read_grid_tile(rows.iloc[1], read_image(rows["path"].iloc[1]))
+    own = OwnTiles(rows, service._reference.load_map().features[:3])
+    points = service.points_with([], None, own)
+    placed = points[points["origin"] == "own"]
+    assert placed["id"].tolist() == ["own:0", "own:1", "own:2"]
+    np.testing.assert_allclose(placed[["x", "y"]], service.points()[["x", "y"]].head(3), rtol=1e-4)
+    details = service.details("own:1", own=own)
+    assert np.array_equal(details.image, image)
+    assert details.facts["patient_id"] == "P00"
+    assert details.neighbours["distance"].iloc[0] == 0
+    with pytest.raises(InvalidRequestError, match="place your cohort anew"):
+        service.details("own:1")
 
 
-def test_a_visitor_sees_the_tiles_of_their_own_zip_and_nobody_else_does(service, toy_manifest, tmp_path):
-    path = zip_of_images(tmp_path / "mine.zip", toy_manifest, toy_manifest.parent)
-    attached, num = service.attach_upload(path, tmp_path / "session")
-    assert num == 24
+def test_real_tiles_of_the_map_are_counted_where_a_visitor_has_them(service, toy_manifest):
+    attached = AttachedTiles(besides=service.attached)
+    attached.attach(toy_manifest)
+    assert service.num_known(attached) == 24
     mine, others = service.details("3", attached), service.details("3")
     assert tile_digest(mine.image) == service._reference.load_map().tiles["id"][3]
     assert others.image is None
-    assert service.real_image("3", attached) is not None
-
-
-def test_a_zip_that_names_files_outside_itself_or_tiles_of_no_map_is_refused(service, toy_manifest, tmp_path):
-    outside = tmp_path / "outside.csv"
-    outside.write_text(f"path\n{toy_manifest.parent}/regions/region-00.png\n")
-    path = zip_of_images(tmp_path / "bad.zip", outside, toy_manifest.parent)
-    with pytest.raises(ManifestError, match="names an image outside itself"):
-        service.attach_upload(path, tmp_path / "one")
-    Image.fromarray(synthetic_tissue(128, 0)).save(tmp_path / "other.png")
-    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
-        archive.writestr("m.csv", "path\nother.png\n")
-        archive.write(tmp_path / "other.png", "other.png")
-    with pytest.raises(ManifestError, match=r"none of the 1 tiles of other.zip is on the map"):
-        service.attach_upload(tmp_path / "other.zip", tmp_path / "two")
