@@ -66,7 +66,7 @@ def test_the_tab_stands_after_the_map_and_holds_the_audit(running_app):
 
 
 def test_without_shipped_predictions_the_view_says_so_and_shows_no_number(running_app, table):
-    found, is_dark, text, *_ = call(running_app, "on_sight", SimpleNamespace(dark=True))
+    found, is_dark, text, *_ = call(running_app, "on_sight", None, SimpleNamespace(dark=True))
     assert (found, is_dark, text) == (None, True, NOTHING)
     overall, _, ranking, *_ = call(running_app, "on_audit", None, True, *SETTINGS, 5, 2)
     assert (overall, ranking) == ("", "")
@@ -84,7 +84,7 @@ def test_shipped_predictions_are_audited_at_first_sight_and_come_back_when_an_up
     shipped = table.copy()
     shipped.attrs["model"] = "lite0 <b>"
     shipped.to_parquet(path)
-    found, _, text, *_ = call(running_app, "on_sight", SimpleNamespace(dark=False))
+    found, _, text, *_ = call(running_app, "on_sight", None, SimpleNamespace(dark=False))
     assert len(found.tiles) == NUM
     assert text.startswith("<b>lite0 &lt;b&gt;</b>: 90 tiles, 2 classes, without probabilities")
     assert call(running_app, "on_clear")[0].model == "lite0 <b>"
@@ -95,7 +95,7 @@ def test_a_reference_set_that_is_missing_is_said_in_the_view(running_app, monkey
     (tmp_path / "predictions.parquet").write_bytes(b"")
     service = AuditService(tmp_path / "reference", tmp_path / "predictions.parquet")
     monkeypatch.setattr(running_app.services.audit, "shipped", service.shipped)
-    found, _, text, *_ = call(running_app, "on_sight", SimpleNamespace(dark=False))
+    found, _, text, *_ = call(running_app, "on_sight", None, SimpleNamespace(dark=False))
     assert found is None
     assert 'role="alert"' in text
     assert "there is no reference set" in text
@@ -113,6 +113,15 @@ def test_an_upload_offers_what_it_allows(running_app, upload, table):
 
 def test_every_measure_has_a_name_here_and_a_flag_on_the_command_line():
     assert set(MEASURES) == set(MEASURED) == set(OFFERED)
+
+
+def test_a_cohort_that_was_classified_is_audited_and_the_first_sight_of_the_view_leaves_it(running_app, uploaded):
+    for answer in (
+        call(running_app, "on_own", uploaded),
+        call(running_app, "on_sight", uploaded, SimpleNamespace(dark=False)),
+    ):
+        assert answer[0] is uploaded
+    assert call(running_app, "on_own", None)[0] is None
 
 
 def test_a_bad_upload_is_a_message(running_app, table, tmp_path):
@@ -146,7 +155,7 @@ def test_one_attribute_is_drawn_as_dots_and_the_same_twice_is_one(running_app, u
 
 def test_a_click_shows_the_confusions_of_the_cell_and_offers_its_tiles(running_app, uploaded):
     event = SimpleNamespace(point=[LUNG, "Rome"])
-    inside, html, button, record = call(running_app, "on_cell", uploaded, *SETTINGS, event)
+    inside, html, button, record = call(running_app, "on_cell", uploaded, *SETTINGS, None, event)
     assert inside["visible"] is button["visible"] is True
     assert record == {"cancer_type": LUNG, "center": "Rome"}
     own = uploaded.tiles[(uploaded.tiles["cancer_type"] == LUNG) & (uploaded.tiles["center"] == "Rome")]
@@ -159,7 +168,7 @@ def test_a_click_shows_the_confusions_of_the_cell_and_offers_its_tiles(running_a
 def test_tiles_are_offered_only_for_what_the_checkpoint_knows(running_app, uploaded):
     for rows, point, known in (("center", ["Lyon"], True), ("center", ["Mars"], False), ("split", ["test"], False)):
         settings = ("accuracy", rows, NO_COLUMN, ALL_TILES)
-        _, _, button, record = call(running_app, "on_cell", uploaded, *settings, SimpleNamespace(point=point))
+        _, _, button, record = call(running_app, "on_cell", uploaded, *settings, None, SimpleNamespace(point=point))
         assert button["visible"] is known
         assert bool(record) is known
 

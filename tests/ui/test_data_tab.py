@@ -1,5 +1,6 @@
-"""The tab Data: upload, columns, check, subgroups, through HTTP; what one visitor uploads no other one sees or keeps."""
+"""The tab Data through HTTP: upload, columns, check, subgroups; what one visitor uploads no other one sees."""
 
+import inspect
 import shutil
 from types import SimpleNamespace
 
@@ -53,7 +54,10 @@ def html_of(answer) -> str:
 
 
 def handler(running_app, name: str):
+    """A handler of the tab, by its name; one of a run that can be cancelled is inside the function that cancels it."""
     functions = {block.fn for block in running_app.blocks.fns.values() if block.fn}
+    inside = [inspect.getclosurevars(fn).nonlocals for fn in functions if fn.__name__ == "until_stopped"]
+    functions |= {closed["run"] for closed in inside}
     (found,) = [fn for fn in functions if (fn.__module__, fn.__name__) == ("medi_core.ui.data_tab", name)]
     return found
 
@@ -84,12 +88,16 @@ def test_an_upload_is_checked_with_the_guessed_columns_and_reported(running_app,
     assert "Xanadu" in table
 
 
-def test_two_visitors_do_not_see_each_others_cohort(running_app, mine, folders):
+def test_two_visitors_do_not_see_each_others_cohort(running_app, mine, folders, tmp_path):
     first, second = client_of(running_app), client_of(running_app)
     checked(first, mine)
     with pytest.raises(AppError, match="there is no cohort: upload a zip"):
         second.predict("cancer_type", "", api_name="/preview_cohort")
-    assert "<img" in first.predict("cancer_type", "", api_name="/preview_cohort")
+    rows = [row | {"Hospital": "Atlantis"} for row in toy_rows()]
+    checked(second, write_cohort(tmp_path / "theirs.zip", rows))
+    tables = [client.predict("center", "", api_name="/preview_cohort") for client in (first, second)]
+    assert ["Xanadu" in table for table in tables] == [True, False]
+    assert ["Atlantis" in table for table in tables] == [False, True]
 
 
 def test_a_second_upload_deletes_the_first_and_removing_it_deletes_it_too(running_app, mine, folders, tmp_path):
