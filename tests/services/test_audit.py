@@ -260,3 +260,17 @@ def test_the_command_refuses_bad_predictions_in_one_line(evaluate, tmp_path, ser
     assert evaluate("--predictions", "mine.csv", "--by", "smell")[0] == 2
     with pytest.raises(PredictionsError):
         service.read(tmp_path / "bad.csv")
+
+
+def test_own_predictions_with_an_own_manifest_need_no_reference_set(tmp_path, toy_manifest, monkeypatch, capsys):
+    monkeypatch.setenv("MEDI_ASSETS_DIR", str(tmp_path / "no assets"))
+    tiles = pd.read_csv(toy_manifest)
+    table = pd.DataFrame({"path": tiles["path"], "true": tiles["cancer_type"], "predicted": tiles["cancer_type"]})
+    table.to_csv(toy_manifest.parent / "mine.csv", index=False)
+    command = ["evaluate", "--predictions", str(toy_manifest.parent / "mine.csv"), "--by", "center", "age", "--json"]
+    assert main([*command, "--manifest", str(toy_manifest)]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["tiles"], answer["patients"], answer["bins"]) == (24, 12, "these tiles")
+    assert {row["subgroup"] for row in answer["by"]["center"]["subgroups"]} == {"Lyon", "Paris", "Rome"}
+    assert len(answer["by"]["age"]["subgroups"]) == 4
+    assert main(command) == 2, "tiles by path need their manifest"
