@@ -139,7 +139,11 @@ def build_data_tab(shared: Shared) -> None:
     own = [unpacked, shared.cohort, shared.own_tiles, shared.own_predictions]
     cleared = [*own, status, report, mapping, checked]
     upload.upload(
-        on_upload, [upload, unpacked], [*cleared, *(chosen[name] for name in order)], api_name="upload_cohort"
+        on_upload,
+        [upload, unpacked],
+        [*cleared, *(chosen[name] for name in order)],
+        api_name="upload_cohort",
+        api_visibility="undocumented",
     )
     upload.clear(on_clear, unpacked, cleared, **quiet)
     previewed = {"fn": on_preview, "inputs": [shared.cohort, by, across], "outputs": subgroups}
@@ -148,11 +152,18 @@ def build_data_tab(shared: Shared) -> None:
         [unpacked, *(chosen[name] for name in order)],
         [status, *own, report, checked, by, across, as_csv],
         api_name="check_cohort",
+        api_visibility="undocumented",
         concurrency_id="cohort",
         concurrency_limit=1,
         show_progress="hidden",
     ).success(**previewed, **quiet)
-    gr.on([by.input, across.input], **previewed, api_name="preview_cohort", show_progress_on=subgroups)
+    gr.on(
+        [by.input, across.input],
+        **previewed,
+        api_name="preview_cohort",
+        api_visibility="undocumented",
+        show_progress_on=subgroups,
+    )
     wire_run(to_map, cancel, used, on_map, [shared.cohort], [used, shared.own_tiles], shown=used)
     wire_run(to_audit, cancel, used, on_audit, [shared.cohort], [used, shared.own_predictions], shown=used)
 
