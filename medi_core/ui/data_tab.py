@@ -136,6 +136,7 @@ def build_data_tab(shared: Shared) -> None:
 
     # ----------------------------------------------------------------- wiring
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
+    step = {"api_visibility": "undocumented"}  # a client may call them in turn; none makes sense alone
     own = [unpacked, shared.cohort, shared.own_tiles, shared.own_predictions]
     cleared = [*own, status, report, mapping, checked]
     upload.upload(
@@ -143,7 +144,7 @@ def build_data_tab(shared: Shared) -> None:
         [upload, unpacked],
         [*cleared, *(chosen[name] for name in order)],
         api_name="upload_cohort",
-        api_visibility="undocumented",
+        **step,
     )
     upload.clear(on_clear, unpacked, cleared, **quiet)
     previewed = {"fn": on_preview, "inputs": [shared.cohort, by, across], "outputs": subgroups}
@@ -152,7 +153,7 @@ def build_data_tab(shared: Shared) -> None:
         [unpacked, *(chosen[name] for name in order)],
         [status, *own, report, checked, by, across, as_csv],
         api_name="check_cohort",
-        api_visibility="undocumented",
+        **step,
         concurrency_id="cohort",
         concurrency_limit=1,
         show_progress="hidden",
@@ -161,7 +162,7 @@ def build_data_tab(shared: Shared) -> None:
         [by.input, across.input],
         **previewed,
         api_name="preview_cohort",
-        api_visibility="undocumented",
+        **step,
         show_progress_on=subgroups,
     )
     wire_run(to_map, cancel, used, on_map, [shared.cohort], [used, shared.own_tiles], shown=used)
