@@ -96,9 +96,7 @@ def _unpack(
         if name.suffix.lower() in IMAGE_SUFFIXES:
             left_px -= check_image_header(content, where)
             if left_px < 0:
-                raise ManifestError(
-                    f"{zip_name} holds images of more than {MAX_TOTAL_PX / 1e6:,.0f} megapixels together"
-                )
+                raise ManifestError(f"{zip_name} holds more than {MAX_TOTAL_PX / 1e6:,.0f} megapixels; upload less")
         with translate_write_errors("the upload"):
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -117,12 +117,8 @@ def build_audit_view(shared: Shared) -> None:
         cell = service.cell(chosen, by, subgroup, AuditConfig(measure))
         record = _record(vocabulary, dict(zip(by, subgroup, strict=True)))
         offered = gr.update(visible=bool(record))
-        return (
-            gr.update(visible=True),
-            cell_html(cell, (cohort.attached if cohort else attached).image),
-            offered,
-            record,
-        )
+        image_of = (cohort.attached if cohort else attached).image
+        return gr.update(visible=True), cell_html(cell, image_of), offered, record
 
     # ----------------------------------------------------------------- wiring
     quiet = {"api_visibility": "private", "show_progress": "hidden"}

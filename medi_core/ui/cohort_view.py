@@ -42,7 +42,7 @@ def report_html(cohort: Cohort, bins: pd.DataFrame, num_on_map: int | None) -> s
 
 def subgroups_html(by: Sequence[str], subgroups: Sequence[SubgroupPreview]) -> str:
     """A table of subgroups: tiles, patients and a few tiles of each."""
-    titles = (*map(title_of, by), "Tiles", "Patients", "Some of them")
+    titles = (*map(title_of, by), "Tiles", "Patients")
     head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
     body = "".join(map(_subgroup, subgroups))
     table = f'<table class="medi-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
@@ -54,11 +54,13 @@ def _subgroup(subgroup: SubgroupPreview) -> str:
     alt = escape(f"Real tile: {', '.join(map(display_name, subgroup.values))}", quote=True)
     images = "".join(
         f'<img src="{data_uri(encode_image(tile))}" alt="{alt}" width="64" height="64" '
-        'style="display: inline-block; margin: 0 3px 3px 0">'
+        'style="display: inline-block; vertical-align: top; margin: 0 3px 3px 0">'
         for tile in subgroup.tiles
     )
-    cells = (*others, f"{subgroup.num_tiles:,}", f"{subgroup.num_patients:,}", images or "not drawn")
-    return f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+    cells = (*others, f"{subgroup.num_tiles:,}", f"{subgroup.num_patients:,}")
+    row = f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+    # below the numbers, not beside them: on a phone they would be out of sight
+    return row + (f'<tr><td colspan="{len(cells) + 1}">{images}</td></tr>' if images else "")
 
 
 def _dropped(cohort: Cohort) -> str:

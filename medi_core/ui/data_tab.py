@@ -13,7 +13,7 @@ from medi_core.errors import InvalidRequestError, ReferenceSetError
 from medi_core.figures.labels import title_of
 from medi_core.metadata.vocabulary import count
 from medi_core.services.cohort import OFFERED, Cohort, Upload
-from medi_core.services.cohort_preview import preview, recorded, stain_bins
+from medi_core.services.cohort_preview import BY, preview, recorded, stain_bins
 from medi_core.services.cohort_use import MAX_ON_MAP, OwnTiles, classify_cohort, encode_cohort
 from medi_core.services.streaming import stream
 from medi_core.ui.cohort_view import report_html, subgroups_html
@@ -29,6 +29,10 @@ INTRO = (
 )
 COLUMNS_NOTE = "Which column of your table is what. Guessed by name: correct what is wrong, then check."
 FIRST = ("path", "cancer_type", "center", "preparation", "patient_id", "slide")
+LABELS = {
+    **{"path": "Image file", "x": "x of the tile in the image", "y": "y of the tile in the image"},
+    **{"patient_id": "Patient", "mpp": "µm per px", "dataset": "Data set"},
+}
 NOT_MAPPED, NOTHING = "", ""
 NO_COHORT = "there is no cohort: upload a zip and press Check first"
 NO_UPLOAD = "there is no upload: choose a zip first"
@@ -56,8 +60,9 @@ def build_data_tab(shared: Shared) -> None:
             report = gr.HTML("", padding=False, elem_id="data-report")
     with gr.Column(visible=False) as checked:
         with gr.Row():
-            by = gr.Dropdown([], label="Subgroups by", elem_id="data-by")
-            across = gr.Dropdown([], label="crossed with", elem_id="data-across")
+            all_columns = [("nothing", NOTHING), *((title_of(name), name) for name in BY)]
+            by = gr.Dropdown(all_columns, label="Subgroups by", elem_id="data-by")
+            across = gr.Dropdown(all_columns, label="crossed with", elem_id="data-across")
         subgroups = gr.HTML("", padding=False, elem_id="data-subgroups")
         with gr.Row():
             to_map = gr.Button("Place on the map", elem_id="data-to-map")
@@ -131,6 +136,7 @@ def build_data_tab(shared: Shared) -> None:
 
     # ----------------------------------------------------------------- wiring
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
+    step = {"api_visibility": "undocumented"}  # a client may call them in turn; none makes sense alone
     own = [unpacked, shared.cohort, shared.own_tiles, shared.own_predictions]
     cleared = [*own, status, report, mapping, checked]
     upload.upload(
@@ -154,7 +160,7 @@ def build_data_tab(shared: Shared) -> None:
 
 def _column(name: str) -> gr.Dropdown:
     """Which column of the table is this one of ours."""
-    return gr.Dropdown([("not in the table", NOT_MAPPED)], value=NOT_MAPPED, label=title_of(name))
+    return gr.Dropdown([("not in the table", NOT_MAPPED)], value=NOT_MAPPED, label=LABELS.get(name, title_of(name)))
 
 
 def _unpack(service, path: Path) -> Upload:

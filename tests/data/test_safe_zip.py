@@ -93,3 +93,16 @@ def test_too_many_members_too_large_a_file_and_no_zip_at_all_are_refused(tmp_pat
     (tmp_path / "no.zip").write_bytes(b"no")
     with pytest.raises(ManifestError, match="cannot be read as a zip"):
         unpack_zip(tmp_path / "no.zip", tmp_path / "out")
+
+
+def test_images_of_too_many_pixels_together_or_too_large_a_side_are_refused_by_their_headers(tmp_path, monkeypatch):
+    path = zip_of(tmp_path / "tiles.zip", {"m.csv": b"x", "a.png": png(30), "b.png": png(30)})
+    monkeypatch.setattr(safe_zip, "MAX_TOTAL_PX", 1799)
+    with pytest.raises(ManifestError, match="megapixels; upload less"):
+        unpack_zip(path, tmp_path / "one")
+    monkeypatch.setattr(safe_zip, "MAX_TOTAL_PX", 1800)
+    assert unpack_zip(path, tmp_path / "two").is_file()
+    buffer = io.BytesIO()
+    Image.new("1", (9000, 1)).save(buffer, "PNG")
+    with pytest.raises(ManifestError, match="9000×1 px; at most 8192 px a side"):
+        unpack_zip(zip_of(tmp_path / "wide.zip", {"m.csv": b"x", "a.png": buffer.getvalue()}), tmp_path / "three")

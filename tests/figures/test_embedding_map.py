@@ -16,7 +16,7 @@ def map_points(num: int = 200, seed: int = 0, values=CENTERS) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     points = pd.DataFrame(rng.normal(size=(num, 2)).astype(np.float32), columns=["x", "y"])
     points["id"] = [f"tile {i}" for i in range(num)]
-    points["origin"] = rng.choice(["real", "synthetic", "new"], num, p=[0.8, 0.15, 0.05])
+    points["origin"] = rng.choice(["real", "synthetic", "own", "new"], num, p=[0.7, 0.15, 0.1, 0.05])
     points["center"] = rng.choice(np.array([*values, None, np.nan, ""], dtype=object), num)
     points["eosin"] = np.where(rng.random(num) < 0.2, np.nan, rng.gamma(2, 0.2, num))
     return points.set_index(pd.Index(rng.permutation(num)))  # as after a filter or a sort
@@ -85,7 +85,7 @@ def test_what_is_missing_is_grey_and_says_so():
 def test_one_entry_of_the_legend_switches_a_value_of_every_origin():
     figure = embedding_map_figure(map_points(), "center", dark=True)
     groups = Counter(trace.legendgroup for trace in traces_with_points(figure))
-    assert groups["Memorial"] == 3
+    assert groups["Memorial"] == len(SYMBOLS)
     assert Counter(t.legendgroup for t in traces_with_points(figure) if t.showlegend) == dict.fromkeys(groups, 1)
 
 
@@ -109,7 +109,7 @@ def test_numbers_share_one_scale_with_a_bar_that_names_the_unit():
     points = map_points()
     figure = embedding_map_figure(points, "eosin", dark=True)
     scaled = [trace for trace in traces_with_points(figure) if trace.marker.coloraxis == "coloraxis"]
-    assert len(scaled) == 3
+    assert len(scaled) == len(SYMBOLS)
     number_of = dict(zip(points["id"], points["eosin"], strict=True))
     for trace in scaled:
         np.testing.assert_allclose(trace.marker.color, [number_of[i] for i in trace.customdata])
@@ -148,7 +148,7 @@ def test_what_cannot_be_drawn_is_named():
     points = map_points()
     with pytest.raises(InvalidRequestError, match="the points lack gender; given: x, y, id, origin, center"):
         embedding_map_figure(points, "gender", dark=True)
-    with pytest.raises(InvalidRequestError, match="origin must be real, synthetic, new; given also fake"):
+    with pytest.raises(InvalidRequestError, match="origin must be real, synthetic, own, new; given also fake"):
         embedding_map_figure(points.assign(origin="fake"), "center", dark=True)
     with pytest.raises(InvalidRequestError, match=r"center has values that .* all_values: Memorial, Roswell_Park"):
         embedding_map_figure(points, "center", dark=True, all_values=["Charité", "Mayo <Clinic>"])

@@ -115,6 +115,15 @@ def test_every_measure_has_a_name_here_and_a_flag_on_the_command_line():
     assert set(MEASURES) == set(MEASURED) == set(OFFERED)
 
 
+def test_a_cohort_that_was_classified_is_audited_and_the_first_sight_of_the_view_leaves_it(running_app, uploaded):
+    for answer in (
+        call(running_app, "on_own", uploaded),
+        call(running_app, "on_sight", uploaded, SimpleNamespace(dark=False)),
+    ):
+        assert answer[0] is uploaded
+    assert call(running_app, "on_own", None)[0] is None
+
+
 def test_a_bad_upload_is_a_message(running_app, table, tmp_path):
     table.drop(columns="true").to_csv(tmp_path / "bad.csv", index=False)
     with pytest.raises(gr.Error, match=r"bad\.csv lacks the column true"):
