@@ -68,7 +68,10 @@ def import_webdataset(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise StorageError(f"{out} must be a new or empty folder; give another, or empty it")
     paths = [Path(tar) for tar in tars]
-    rows = describe_samples(read_samples(paths, class_names), dict(defaults or {}))
+    samples = read_samples(paths, class_names)
+    if not samples:
+        raise ManifestError(f"no samples in {', '.join(tar.name for tar in paths) or 'no tars'}")
+    rows = describe_samples(samples, dict(defaults or {}))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f"{out.name}.", dir=out.parent) as temporary:
@@ -107,8 +110,6 @@ def read_samples(tars: Sequence[Path], class_names: Sequence[str]) -> dict[str, 
             f"samples without image or label: {', '.join(incomplete[:ROWS_SHOWN])}{more}; "
             f"each needs <key>{'|'.join(IMAGE_SUFFIXES)} and <key>{'|'.join(LABEL_SUFFIXES)}"
         )
-    if not samples:
-        raise ManifestError(f"no samples in {', '.join(tar.name for tar in tars) or 'no tars'}")
     return samples
 
 

@@ -58,11 +58,14 @@ def index_shards(folder: Path) -> pd.DataFrame:
         raise ManifestError(f"{folder} has no .tar file; give a manifest, or a folder of uncompressed WebDataset tars")
     parts = []
     for tar in tars:  # one at a time: a sample lies within one tar
-        samples = read_samples([tar], ())
+        if not (samples := read_samples([tar], ())):
+            continue  # e.g. a filter left out all its tiles
         part = pd.DataFrame(describe_samples(samples, {})).reindex(columns=[*TEXT, *NUMBERS])
         part["shard"], places = tar.name, [sample.place for sample in samples.values()]
         part["offset"], part["num_bytes"] = zip(*places, strict=True)
         parts.append(part)
+    if not parts:
+        raise ManifestError(f"no samples in the tars of {folder}")
     index = pd.concat(parts, ignore_index=True)
     faults = list(convert_numbers(index))
     for name in TEXT:

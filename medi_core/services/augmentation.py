@@ -75,6 +75,15 @@ class AugmentationService:
         real = self._reference.load().real.tiles
         return real[real["split"].fillna("train") == "train"]
 
+    def keys(self, tiles: pd.DataFrame, by: Sequence[str]) -> list[Key]:
+        """The cells that have tiles, fewest first: what one would fill.
+
+        Raises:
+            PlanError: as `plan`.
+        """
+        self._require_conditioned(by)
+        return list(count_cells(tiles, by, self._checkpoint.vocabulary).index[::-1])
+
     def plan(self, tiles: pd.DataFrame, config: PlanConfig) -> AugmentationPlan:
         """Count, and decide.
 
@@ -86,11 +95,7 @@ class AugmentationService:
             PlanError: attributes that the checkpoint is not conditioned on, cells that do not exist, too many cells.
         """
         vocabulary = self._checkpoint.vocabulary
-        if strange := [name for name in config.by if name not in vocabulary.attributes]:
-            raise PlanError(
-                f"this checkpoint is not conditioned on {', '.join(strange)}; cross some of: "
-                f"{', '.join(vocabulary.attributes)}"
-            )
+        self._require_conditioned(config.by)
         if "origin" in tiles:  # what was generated before is no real tile
             tiles = tiles[tiles["origin"] != "synthetic"]
         counts = count_cells(tiles, config.by, vocabulary)
@@ -145,6 +150,13 @@ class AugmentationService:
                 self._checkpoint.vocabulary.encode(cell.record)
             except UnknownValueError as error:
                 raise PlanError(f"the plan cannot be run: {error}") from error
+
+    def _require_conditioned(self, by: Sequence[str]) -> None:
+        known = self._checkpoint.vocabulary.attributes
+        if strange := [name for name in by if name not in known]:
+            raise PlanError(
+                f"this checkpoint is not conditioned on {', '.join(strange)}; cross some of: {', '.join(known)}"
+            )
 
     def _described(
         self,

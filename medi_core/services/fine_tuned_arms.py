@@ -122,6 +122,7 @@ class FineTuning:
         Args:
             on_progress: called with (classifiers trained, classifiers in all).
         """
+        self._read_all(tasks)
         trainings = [(task, arm) for task in tasks for arm in task.arms]
         found: list[np.ndarray] = []
         for done, (task, arm) in enumerate(trainings):
@@ -131,12 +132,19 @@ class FineTuning:
         of_arm = iter(found)
         return [np.stack([next(of_arm) for _ in task.arms], axis=1) for task in tasks]
 
+    def _read_all(self, tasks: Sequence[FoldTask]) -> None:
+        """A tile that cannot be had ends the work before the first training, not hours later."""
+        trained = {int(place) for task in tasks for of_arm in task.of_fold.sets.values() for place in of_arm.tiles}
+        tested = {int(place) for task in tasks for place in task.rows["tile"].to_numpy()[task.fold.test]}
+        self.pixels.of(sorted(trained | tested))
+
     def _hits_of(self, task: FoldTask, arm: str) -> np.ndarray:
         pool = task.pool
         counts = training_counts(pool, task.of_fold, (arm,))
         weights = balanced_weights(pool.labels, counts, pool.num_labels)[0].astype(np.float64)
         (used,) = np.nonzero(weights)
         test, labels = tested_places(pool, task.rows, task.fold), pool.labels
+        assert not counts[:, test].any(), "a test tile is trained on"
         place_of = np.flatnonzero(pool.position >= 0)  # place in the pool → place in the reference set
         tiles, tested = self.pixels.of(place_of[used]), self.pixels.of(place_of[test])
         config = ClassifierTrainingConfig(

@@ -13,7 +13,7 @@ import pandas as pd
 from medi_core.data.grid_tiles import iterate_grid_tiles
 from medi_core.data.import_tcga_ut import import_tcga_ut
 from medi_core.data.manifest import read_table
-from medi_core.data.reference_set import COLUMNS, DECLARED, ReferenceSet
+from medi_core.data.reference_set import COLUMNS, DECLARED, ReferenceSet, is_train_split
 from medi_core.errors import ManifestError
 from medi_core.metrics.intervals import cluster_bootstrap
 from medi_core.services.encoding import EncodingService
@@ -109,7 +109,7 @@ def encode_manifest(
     seen = set()
     if bank is not None:
         real = bank.real.tiles
-        seen = set(real.loc[real["split"] == "train", "patient_id"].dropna())
+        seen = set(real.loc[is_train_split(real), "patient_id"].dropna())
     split = np.where(frame["patient_id"].isin(seen), "train", "test")
     frame = frame.assign(origin="real", group="real", split=split, id=frame.index.astype(str))
     frame = frame.reindex(columns=[*COLUMNS, *(name for name in ("part", SUBGROUP) if name in frame)])

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from medi_core.data.patients import in_turns
+from medi_core.data.reference_set import is_train_split
 from medi_core.errors import InvalidRequestError, TooFewTilesError
 
 Cell = tuple[str, str]
@@ -61,4 +62,4 @@ class RealPool:
 
 def _by_patient(rows: pd.DataFrame, patients: pd.Series, rng: random.Random) -> list[int]:
     ordered = in_turns(rows.assign(like=patients), ["like"], rng.randrange(2**32))
-    return list(ordered["split"].eq("train").sort_values(kind="stable").index)
+    return list(is_train_split(ordered).sort_values(kind="stable").index)

@@ -15,7 +15,8 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 
-from medi_core.checkpoints import save_checkpoint
+from medi_core.checkpoint_checks import read_json
+from medi_core.checkpoints import TRAINING_CONFIG, save_checkpoint
 from medi_core.data.manifest import read_manifest
 from medi_core.data.patients import held_out_patients
 from medi_core.data.shards import ShardTileDataset, index_shards, measure_some_stains
@@ -117,17 +118,17 @@ def run_training(
     if (manifest["split"] == "val").any():
         validation = ValidationSet.build(load(manifest, "val", config, dataset.vocabulary), config)
     training = DiffusionTraining(config, dataset, accelerator, compile_model, num_workers)
-    spent = 0.0
+    spent, before = 0.0, None
     if has_state(out / "state"):
-        spent = load_state(training, out / "state")
+        spent, before = load_state(training, out / "state"), out / "checkpoint"
     elif initial_checkpoint is not None:
-        spent = warm_start(training, initial_checkpoint)
+        spent, before = warm_start(training, initial_checkpoint), initial_checkpoint
     if is_sharded:  # from here on plain text, and each tile an image of its own
         manifest = manifest.astype(dict.fromkeys(("split", "patient_id", "slide", "dataset", "licence"), object))
         manifest["path"] = manifest.index
     facts = {
         "data": summarize_data(manifest[manifest["split"].fillna("train") == "train"]),
-        "held_out_patients": held_out_patients(manifest),
+        "held_out_patients": _still_held_out(manifest, before),
     }
     started = last_save = time.monotonic()
     losses: list[float] = []
@@ -150,6 +151,23 @@ def run_training(
                 break
     accelerator.end_training()
     return training.step
+
+
+def _still_held_out(manifest: pd.DataFrame, before: Path | None) -> dict[str, list[str]] | None:
+    """Patients whom this manifest holds out, and whom the weights that a training goes on from had not seen either.
+
+    Args:
+        before: folder of the checkpoint that it goes on from; where that declares nobody, nobody is known to be.
+    """
+    now = held_out_patients(manifest)
+    if before is None:
+        return now
+    record = before / TRAINING_CONFIG
+    declared = read_json(record).get("held_out_patients") if record.exists() else None
+    if declared is None:
+        return None
+    known = {patient for patients in declared.values() for patient in patients}
+    return {split: [patient for patient in patients if patient in known] for split, patients in now.items()}
 
 
 def any_process(accelerator: Accelerator, flag: bool) -> bool:

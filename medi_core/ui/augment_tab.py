@@ -135,6 +135,13 @@ def build_augment_tab(shared: Shared) -> None:
     def on_cohort(cohort: Cohort | None):
         return gr.update(visible=cohort is not None, value=REFERENCE if cohort is None else COHORT)
 
+    @reported
+    def on_cells(cohort: Cohort | None, source: str, by: list[str]):
+        """Cells to choose from; of others than these none stays chosen."""
+        own = source == COHORT and cohort is not None
+        keys = service.keys(cohort.tiles if own else service.training_tiles(), by) if by else []
+        return gr.update(choices=[SEPARATOR.join(key) for key in keys], value=[])
+
     def on_target(name: str):
         visible = (name != LIFT, name == LIFT, name == WORST)
         return gr.update(info=TARGET_INFO[name]), *(gr.update(visible=is_shown) for is_shown in visible)
@@ -181,7 +188,7 @@ def build_augment_tab(shared: Shared) -> None:
     shared.cohort.change(on_cohort, shared.cohort, source, **quiet)
     wire_run(make, cancel, status, on_make, [current], [status, as_zip], shown=status)
     target.change(on_target, target, [target, level, quantile, cells], **quiet)
-    by.input(lambda: gr.update(choices=[], value=[]), None, cells, **quiet)
+    gr.on([by.input, target.input, source.input], on_cells, [shared.cohort, source, by], cells, **quiet)
     shared.plan_cell.change(on_cell, shared.plan_cell, [by, target, cells, empty], **quiet).then(**plan)
     gr.on(None, on_restore, None, list(controls.values()), **quiet)
 

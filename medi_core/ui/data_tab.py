@@ -13,7 +13,7 @@ from medi_core.errors import InvalidRequestError, ReferenceSetError
 from medi_core.figures.labels import title_of
 from medi_core.metadata.vocabulary import count
 from medi_core.services.cohort import OFFERED, Cohort, Upload
-from medi_core.services.cohort_preview import BY, preview, recorded, stain_bins
+from medi_core.services.cohort_preview import preview, recorded, stain_bins
 from medi_core.services.cohort_use import MAX_ON_MAP, OwnTiles, classify_cohort, encode_cohort
 from medi_core.services.streaming import stream
 from medi_core.ui.cohort_view import report_html, subgroups_html
@@ -60,9 +60,8 @@ def build_data_tab(shared: Shared) -> None:
             report = gr.HTML("", padding=False, elem_id="data-report")
     with gr.Column(visible=False) as checked:
         with gr.Row():
-            all_columns = [("nothing", NOTHING), *((title_of(name), name) for name in BY)]
-            by = gr.Dropdown(all_columns, label="Subgroups by", elem_id="data-by")
-            across = gr.Dropdown(all_columns, label="crossed with", elem_id="data-across")
+            by = gr.Dropdown([], label="Subgroups by", elem_id="data-by")
+            across = gr.Dropdown([], label="crossed with", elem_id="data-across")
         subgroups = gr.HTML("", padding=False, elem_id="data-subgroups")
         with gr.Row():
             to_map = gr.Button("Place on the map", elem_id="data-to-map")
@@ -136,7 +135,6 @@ def build_data_tab(shared: Shared) -> None:
 
     # ----------------------------------------------------------------- wiring
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
-    step = {"api_visibility": "undocumented"}  # a client may call them in turn; none makes sense alone
     own = [unpacked, shared.cohort, shared.own_tiles, shared.own_predictions]
     cleared = [*own, status, report, mapping, checked]
     upload.upload(

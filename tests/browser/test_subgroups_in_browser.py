@@ -47,7 +47,7 @@ def test_uploaded_predictions_are_ranked_and_a_click_on_a_cell_shows_its_confusi
     assert page.get_by_label("Cancer type").first.input_value() == "Breast invasive carcinoma"
     page.get_by_role("tab", name="Subgroup accuracy").click()
     page.get_by_role("button", name="Plan to fill this cell").click()
-    wait_for_text(page, "#augment-table tbody tr >> nth=0", "Indivumed")
+    wait_for_text(page, "#augment-table tbody tr", "Indivumed")
     assert page.locator("#augment-target").get_by_label("Only chosen cells").is_checked()
     planned = page.locator("#augment-table tbody tr").evaluate_all("rows => rows.map(row => +row.cells[6].innerText)")
     assert planned[0] > 0

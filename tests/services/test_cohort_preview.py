@@ -7,7 +7,7 @@ from medi_core.errors import InvalidRequestError
 from medi_core.services.attached_tiles import AttachedTiles
 from medi_core.services.cohort import Cohort, CohortService
 from medi_core.services.cohort_preview import NOT_RECORDED, TILES_A_SUBGROUP, preview, recorded, stain_bins
-from tests.toy_cohort import NUM_GOOD, write_cohort
+from tests.toy_upload import NUM_GOOD, write_cohort
 
 
 @pytest.fixture

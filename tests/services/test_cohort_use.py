@@ -13,7 +13,7 @@ from medi_core.services.cohort import Cohort, CohortService
 from medi_core.services.cohort_use import classify_cohort, encode_cohort
 from medi_core.services.encoding import EncodingService
 from tests.toy_classifier import save_toy_classifier
-from tests.toy_cohort import NUM_GOOD, toy_rows, write_cohort
+from tests.toy_upload import NUM_GOOD, toy_rows, write_cohort
 
 
 def check(toy_vocabulary, folder, rows=None) -> Cohort:

@@ -9,7 +9,6 @@ from medi_core.errors import InvalidRequestError
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.projection import ProjectionConfig
 from medi_core.services.attached_tiles import AttachedTiles
-from medi_core.services.cohort_use import OwnTiles
 from medi_core.services.embedding import EmbeddingService
 from medi_core.services.generation import GenerationRequest
 from tests.toys import synthetic_tissue

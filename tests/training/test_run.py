@@ -1,6 +1,7 @@
 """A run leaves everything in its folder, stops when it should and goes on where it stopped."""
 
 import csv
+import json
 import os
 import signal
 from dataclasses import replace
@@ -13,6 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from medi_core.checkpoints import load_checkpoint
+from medi_core.data.manifest import read_manifest
 from medi_core.errors import CheckpointError, ManifestError, StorageError
 from medi_core.metadata.schema import ATTRIBUTES, MetadataRecord
 from medi_core.pipelines.guidance import GuidanceTerm
@@ -186,3 +188,13 @@ def test_a_folder_that_cannot_be_made_is_refused_before_the_training(toy_manifes
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match="file"):
         train(toy_manifest, tmp_path / "file" / "run", tiny_config)
+
+
+def test_whom_earlier_weights_may_have_seen_is_not_declared_held_out(toy_manifest, tmp_path):
+    manifest = read_manifest(toy_manifest)
+    now = run._still_held_out(manifest, None)
+    some = {split: patients[:1] for split, patients in now.items()}
+    (tmp_path / "training_config.json").write_text(json.dumps({"held_out_patients": some}))
+    assert run._still_held_out(manifest, tmp_path) == some
+    (tmp_path / "training_config.json").write_text("{}")
+    assert run._still_held_out(manifest, tmp_path) is None, "it declared nobody, so nobody is known to be held out"

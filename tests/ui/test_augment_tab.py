@@ -107,6 +107,14 @@ def test_settings_become_the_plan(running_app, tiles):
     assert seeds == [0, 5]
 
 
+def test_cells_to_choose_from_follow_the_subgroups(running_app, tiles):
+    offered = handler(running_app, "on_cells").fn
+    assert offered(None, REFERENCE, ["center"]) == gr.update(choices=["Lyon"], value=[])
+    both = offered(None, REFERENCE, ["cancer_type", "center"])["choices"]
+    assert both == [f"{LUNG} | Lyon", f"{BREAST} | Lyon"]
+    assert offered(None, REFERENCE, [])["choices"] == []
+
+
 def test_bad_settings_are_named(running_app, tiles):
     with pytest.raises(gr.Error, match="name one attribute"):
         run(running_app, by=[])
