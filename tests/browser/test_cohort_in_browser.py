@@ -34,7 +34,7 @@ def test_a_cohort_is_checked_placed_on_the_map_and_planned_for(page, tmp_path):
     page.wait_for_selector("#augment-plot .medi-plot[data-drawn]", timeout=RUN_MS)
     assert page.locator("#augment-source").get_by_label("Your cohort").is_checked()
     wait_for_text(page, "#augment-said", "beside 12 real tiles")
-    wait_for_text(page, "#augment-said", "is not in this checkpoint's vocabulary")
+    wait_for_text(page, "#augment-said", "2 cells left out")
     page.get_by_label("Tiles a cell, real and synthetic").fill("5")
     page.locator("#augment-run").click()
     wait_for_text(page, "#augment-said", "2 synthetic tiles")
