@@ -99,7 +99,7 @@ def build_augment_tab(shared: Shared) -> None:
                 make = gr.Button("Make these tiles", interactive=False, elem_id="augment-make")
                 cancel = gr.Button("Cancel", interactive=False)
             status = gr.HTML("", padding=False, elem_id="augment-status")
-            as_zip = gr.DownloadButton("Download tiles (ZIP)", visible=False, elem_id="augment-zip")
+            as_zip = gr.DownloadButton("Download the made tiles (ZIP)", visible=False, elem_id="augment-zip")
             table = gr.HTML("", padding=False, elem_id="augment-table")
     current = gr.State(None)
     is_dark = gr.Checkbox(visible=False)  # no state: the browser fills it in, also where the figure was never in sight

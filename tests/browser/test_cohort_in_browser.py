@@ -41,7 +41,7 @@ def test_a_cohort_is_checked_placed_on_the_map_and_planned_for(page, tmp_path):
     page.locator("#augment-make").click()
     page.locator("#augment-zip").wait_for(timeout=RUN_MS)
     with page.expect_download() as download:
-        click_download(page, "Download tiles (ZIP)")
+        click_download(page, "Download the made tiles (ZIP)")
     with zipfile.ZipFile(download.value.path()) as made:
         assert sum(name.endswith(".png") for name in made.namelist()) == 2
         assert json.loads(made.read("plan.json"))["cells"]
