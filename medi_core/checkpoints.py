@@ -48,31 +48,41 @@ class Checkpoint:
 
     @property
     def training_config(self) -> dict[str, Any]:
-        path = self.folder / TRAINING_CONFIG
-        return read_json(path) if path.exists() else {}
+        return read_training_config(self.folder)
 
     @property
     def held_out_patients(self) -> frozenset[str] | None:
-        """Whom its training is recorded never to have seen (splits val and test); `None` if nothing is recorded.
-
-        Raises:
-            CheckpointError: the record is not split → list of patients.
-        """
-        record = self.training_config.get("held_out_patients")
-        if record is None:
-            return None
-        lists = list(record.values()) if isinstance(record, dict) else [None]
-        if not all(isinstance(names, list) and all(isinstance(n, str) for n in names) for names in lists):
-            raise CheckpointError(
-                f"{self.folder.name}/{TRAINING_CONFIG}: held_out_patients must be split → list of patient ids; "
-                "correct it, or take it out"
-            )
-        return frozenset().union(*lists)
+        """As `read_held_out_patients`."""
+        return read_held_out_patients(self.folder)
 
     @property
     def model_card(self) -> str:
         path = self.folder / "README.md"
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+
+def read_training_config(folder: Path) -> dict[str, Any]:
+    """How the checkpoint in a folder was trained; empty if that is not recorded."""
+    path = folder / TRAINING_CONFIG
+    return read_json(path) if path.exists() else {}
+
+
+def read_held_out_patients(folder: Path) -> frozenset[str] | None:
+    """Whom its training is recorded never to have seen (splits val and test); `None` if nothing is recorded.
+
+    Raises:
+        CheckpointError: the record is not split → list of patients.
+    """
+    record = read_training_config(folder).get("held_out_patients")
+    if record is None:
+        return None
+    lists = list(record.values()) if isinstance(record, dict) else [None]
+    if not all(isinstance(names, list) and all(isinstance(n, str) for n in names) for names in lists):
+        raise CheckpointError(
+            f"{folder.name}/{TRAINING_CONFIG}: held_out_patients must be split → list of patient ids; "
+            "correct it, or take it out"
+        )
+    return frozenset().union(*lists)
 
 
 def list_checkpoints(root: Path) -> list[str]:

@@ -9,12 +9,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from safetensors import SafetensorError
 
 from medi_core.errors import StorageError
 
-TEMPORARY, PREVIOUS = ".tmp", ".old"
+TEMPORARY, PREVIOUS, UNFINISHED = ".tmp", ".old", ".part"
 VOLATILE = {"overlay", "aufs", "tmpfs", "ramfs"}
 """File systems that do not outlive a restart."""
 
@@ -58,6 +59,17 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
                 os.replace(previous, folder)
             raise
         shutil.rmtree(previous, ignore_errors=True)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Where to write; it takes the name `path` when all is written. Two processes may write the same file at once."""
+    unfinished = path.with_name(f".{path.name}.{uuid4().hex}{UNFINISHED}")
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def present_folder(folder: Path) -> Path:

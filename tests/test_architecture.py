@@ -48,8 +48,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "checkpoint_checks": {"errors", "metadata", "models", "pipelines"},
     "classifier_checkpoint": {"checkpoint_checks", "errors", "models", "storage"},
     "training": {
-        *("checkpoint_checks", "checkpoints", "classifier_checkpoint", "data", "errors", "metadata", "metrics"),
-        *("models", "pipelines", "stain", "storage"),
+        *("checkpoints", "classifier_checkpoint", "data", "errors", "metadata", "metrics", "models", "pipelines"),
+        *("stain", "storage"),
     },
     "pipelines": {"errors", "models"},
     "models": {"errors", "metadata"},

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from medi_core.storage import volatile_reason
+from medi_core.storage import volatile_reason, whole_file
 
 MOUNTS = """overlay / overlay rw 0 0
 /dev/sda1 /data ext4 rw 0 0
@@ -34,3 +34,17 @@ def test_a_mounted_disk_is_kept(mounts, folder):
 def test_the_temporary_folder_is_lost_and_without_a_table_of_mounts_nothing_is_said(tmp_path):
     assert "temporary" in volatile_reason(Path(tempfile.gettempdir()) / "x", tmp_path / "none")
     assert volatile_reason(Path("/data"), tmp_path / "none") is None
+
+
+def test_a_file_is_whole_or_as_it_was_and_two_writers_do_not_share_one(tmp_path):
+    path = tmp_path / "a.txt"
+    with whole_file(path) as first, whole_file(path) as second:
+        assert first != second
+        first.write_text("first")
+        second.write_text("second")
+    assert path.read_text() == "first", "the last one to end"
+    with pytest.raises(KeyboardInterrupt), whole_file(path) as unfinished:
+        unfinished.write_text("half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "first"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]

@@ -37,9 +37,13 @@ def cohort_table() -> pd.DataFrame:
 def write_cohort(path: Path, table: pd.DataFrame | None = None, images: dict[str, bytes] | None = None) -> Path:
     """The zip; `images` replaces those that are made for the table's rows."""
     table = cohort_table() if table is None else table
-    named = {f"tiles/{n}.png": png(n) for n in range(NUM)} | (images or {})
+    return write_zip(path, table, {f"tiles/{n}.png": png(n) for n in range(NUM)} | (images or {}))
+
+
+def write_zip(path: Path, table: pd.DataFrame, images: dict[str, bytes]) -> Path:
+    """A zip of one table and its images."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("cohort.csv", table.to_csv(index=False))
-        for name, content in named.items():
+        for name, content in images.items():
             archive.writestr(name, content)
     return path

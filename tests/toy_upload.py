@@ -1,21 +1,12 @@
 """A made-up cohort as a zip: columns under other names, and rows that cannot be used."""
 
-import io
-import zipfile
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image
 
-from tests.toys import synthetic_tissue
+from tests.toy_cohort import png, write_zip
 
 NUM_GOOD = 12
-
-
-def png_of(side_px: int, seed: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(synthetic_tissue(side_px, seed)).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def toy_rows() -> list[dict]:
@@ -45,14 +36,10 @@ BAD_ROWS = (
 def write_cohort(path: Path, rows: list[dict] | None = None, extra: dict[str, bytes] | None = None) -> Path:
     """The zip: by default the good rows and then the bad ones."""
     rows = [*toy_rows(), *BAD_ROWS] if rows is None else rows
-    members = {f"images/{i:02d}.png": png_of(140, i) for i in range(NUM_GOOD)}
+    members = {f"images/{i:02d}.png": png(i, 140) for i in range(NUM_GOOD)}
     members |= {
-        "images/small.png": png_of(64, 40),
-        "images/twin.png": png_of(140, 3),
-        "images/bad.png": png_of(140, 41),
+        "images/small.png": png(40, 64),
+        "images/twin.png": png(3, 140),
+        "images/bad.png": png(41, 140),
     }
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("table.csv", pd.DataFrame(rows).to_csv(index=False))
-        for name, content in (members | (extra or {})).items():
-            archive.writestr(name, content)
-    return path
+    return write_zip(path, pd.DataFrame(rows), members | (extra or {}))

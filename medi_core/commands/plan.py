@@ -9,8 +9,6 @@ from medi_core.commands.parsing import add_command, add_encoder, settings_of
 from medi_core.errors import PlanError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from medi_core.services.augmentation import PlanConfig
 
 # Heavy imports stand inside the commands that need them: `--help` answers at once.
@@ -101,9 +99,10 @@ def plan_config(flags: argparse.Namespace) -> "PlanConfig":
 
 def plan_text(answer: dict[str, Any]) -> str:
     """What is planned, what is left out, and the first cells."""
-    import pandas as pd
+    from medi_core.planning.plan import AugmentationPlan
+    from medi_core.services.augmentation import plan_table
 
-    cells = pd.DataFrame(answer["cells"])
+    cells = plan_table(AugmentationPlan.from_dict(answer))
     left_out = cells[cells["left_out"] != ""]
     lines = [
         f"{answer['tiles']:,} synthetic tiles in {int((cells['planned_tiles'] > 0).sum())} of {len(cells)} cells of "
@@ -111,21 +110,13 @@ def plan_text(answer: dict[str, Any]) -> str:
         f"{int(cells['real_tiles'].sum()):,} real tiles in them; {answer['target']['tiles_without_a_cell']:,} are in "
         f"none. {len(left_out)} cells are left out.",
         "",
-        markdown_table(_rows(cells, answer["by"]).head(ROWS_SHOWN)),
+        markdown_table(cells.head(ROWS_SHOWN)),
     ]
     if len(cells) > ROWS_SHOWN:
         lines.append(f"… and {len(cells) - ROWS_SHOWN} more: --out plan.csv has all")
     if answer["out"] and answer["out"].endswith(".json"):
         lines += ["", f"python -m medi_core generate-dataset {answer['out']} --out DIR"]
     return "\n".join(lines)
-
-
-def _rows(cells: "pd.DataFrame", by: list[str]) -> "pd.DataFrame":
-    import pandas as pd
-
-    values = pd.DataFrame(list(cells["record"]), columns=by)
-    rows = pd.concat([values, cells.drop(columns="record")], axis=1)
-    return rows.sort_values("planned_tiles", ascending=False, kind="stable")
 
 
 def _shares(path: Path, by: tuple[str, ...]) -> dict[tuple[str, ...], float]:

@@ -19,13 +19,12 @@ from uuid import uuid4
 
 from medi_core.data.manifest import write_manifest
 from medi_core.errors import StorageError
-from medi_core.storage import translate_write_errors
+from medi_core.storage import UNFINISHED, translate_write_errors, whole_file
 
 FOLDER, ZIP, WEBDATASET = "folder", "zip", "webdataset"
 SUFFIX = {FOLDER: "", ZIP: ".zip", WEBDATASET: ".tar"}
 """Format → what the name of a shard ends in."""
 RECORDS, HEAD, MANIFEST, SUMMARY = "records", "dataset.json", "manifest.csv", "summary.json"
-PART = ".part"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The first date a zip can hold: the same tiles are the same bytes, whenever they are made."""
 
@@ -64,7 +63,7 @@ def open_dataset(folder: Path, head: Mapping[str, Any]) -> None:
         (folder / RECORDS).mkdir(parents=True, exist_ok=True)
     path = folder / HEAD
     if not path.exists():
-        if others := sorted(p.name for p in folder.iterdir() if p.name != RECORDS and p.suffix != PART):
+        if others := sorted(p.name for p in folder.iterdir() if p.name != RECORDS and p.suffix != UNFINISHED):
             raise StorageError(f"{folder} holds other files ({', '.join(others[:3])}): give a new or empty folder")
         with translate_write_errors(str(path)):
             _write_whole(path, (json.dumps(dict(head), indent=1, sort_keys=True) + "\n").encode())
@@ -128,20 +127,19 @@ def write_summary(folder: Path, form: str, rows: Iterable[Mapping[str, Any]], su
     import pandas as pd
 
     path, frame = folder / MANIFEST, pd.DataFrame(list(rows))
-    unfinished = path.with_name(path.name + PART)
     with translate_write_errors(str(folder)):
-        if form == FOLDER and len(frame):
-            frame["path"] = [str((folder / name).resolve()) for name in frame["path"]]
-            write_manifest(frame, unfinished)
-        else:
-            frame.to_csv(unfinished, index=False)
-        os.replace(unfinished, path)
+        with whole_file(path) as unfinished:
+            if form == FOLDER and len(frame):
+                frame["path"] = [str((folder / name).resolve()) for name in frame["path"]]
+                write_manifest(frame, unfinished)
+            else:
+                frame.to_csv(unfinished, index=False)
         _write_whole(folder / SUMMARY, (json.dumps(dict(summary), indent=1) + "\n").encode())
     return path
 
 
 def _write_folder(folder: Path, tiles: Sequence[ShardTile]) -> None:
-    unfinished = folder.with_name(f"{folder.name}.{uuid4().hex}{PART}")
+    unfinished = folder.with_name(f"{folder.name}.{uuid4().hex}{UNFINISHED}")
     try:
         unfinished.mkdir()
         for tile in tiles:
@@ -154,13 +152,8 @@ def _write_folder(folder: Path, tiles: Sequence[ShardTile]) -> None:
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(f"{path.name}.{uuid4().hex}{PART}")  # two runs must not write into one file
-    try:
+    with whole_file(path) as unfinished:
         unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
 
 
 def _zip(tiles: Sequence[ShardTile]) -> bytes:

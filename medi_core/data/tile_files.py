@@ -5,11 +5,9 @@ Knows neither models nor services: a tile is an image and a mapping of plain fac
 
 import io
 import json
-import os
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
@@ -22,7 +20,7 @@ from PIL import Image, PngImagePlugin
 from medi_core.data.manifest import COLUMNS, read_manifest, write_manifest
 from medi_core.errors import InvalidImageError, ManifestError, StorageError
 from medi_core.metadata.schema import ATTRIBUTE
-from medi_core.storage import translate_write_errors
+from medi_core.storage import translate_write_errors, whole_file
 
 PNG_KEY = "medi"
 NOTICE = "Synthetic image made by a diffusion model. For research only, not for diagnosis."
@@ -150,22 +148,11 @@ def write_tile_folder(tiles: Sequence[TileFile], folder: Path) -> Path:
         frame = pd.concat([kept, frame], ignore_index=True)
     with translate_write_errors(str(folder)):
         for tile in tiles:
-            with _whole_file(folder / tile.name) as unfinished:
+            with whole_file(folder / tile.name) as unfinished:
                 unfinished.write_bytes(encode_png(tile.image, tile.provenance))
-        with _whole_file(folder / MANIFEST_NAME) as unfinished:
+        with whole_file(folder / MANIFEST_NAME) as unfinished:
             write_manifest(frame, unfinished)
     return folder / MANIFEST_NAME
-
-
-@contextmanager
-def _whole_file(path: Path) -> Iterator[Path]:
-    """Where to write; it takes the name `path` when all is written."""
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
-        yield unfinished
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def encode_zip(tiles: Sequence[TileFile], extra: Mapping[str, bytes]) -> bytes:
@@ -241,24 +228,27 @@ def _centre(image: Image.Image, side_px: int = 512) -> Image.Image:
     return image.crop((left, top, min(image.width, left + side_px), min(image.height, top + side_px)))
 
 
+def manifest_row(provenance: Mapping[str, Any], hematoxylin: float | None, eosin: float | None) -> dict[str, Any]:
+    """Row of a synthetic tile but for its path: what was asked for, its measured stains and its provenance."""
+    asked = provenance["metadata"]
+    return {name: value for name, value in asked.items() if ATTRIBUTE[name].kind == "categorical"} | {
+        "hematoxylin": hematoxylin,
+        "eosin": eosin,
+        "mpp": 0.5,
+        "origin": "synthetic",
+        "checkpoint": provenance["checkpoint"],
+        "seed": provenance["seed"],
+        "requested": provenance_json(provenance),
+        "dataset": "medi-synthetic",
+        "licence": LICENCE,
+    }
+
+
 def _manifest(tiles: Sequence[TileFile], folder: Path | None) -> pd.DataFrame:
     """One row a tile; measured stains in the stain columns, what was asked for in `requested`."""
-    rows = []
-    for tile in tiles:
-        asked = tile.provenance["metadata"]
-        rows.append(
-            {name: value for name, value in asked.items() if ATTRIBUTE[name].kind == "categorical"}
-            | {
-                "path": str(folder / tile.name) if folder else tile.name,
-                "hematoxylin": tile.hematoxylin,
-                "eosin": tile.eosin,
-                "mpp": 0.5,
-                "origin": "synthetic",
-                "checkpoint": tile.provenance["checkpoint"],
-                "seed": tile.provenance["seed"],
-                "requested": provenance_json(tile.provenance),
-                "dataset": "medi-synthetic",
-                "licence": LICENCE,
-            }
-        )
+    rows = [
+        manifest_row(tile.provenance, tile.hematoxylin, tile.eosin)
+        | {"path": str(folder / tile.name) if folder else tile.name}
+        for tile in tiles
+    ]
     return pd.DataFrame(rows)

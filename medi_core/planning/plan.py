@@ -14,7 +14,7 @@ from typing import Any
 
 from medi_core.errors import PlanError
 from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
-from medi_core.storage import translate_write_errors
+from medi_core.storage import translate_write_errors, whole_file
 
 FORMAT = 1
 MAX_PLAN_BYTES = 20_000_000
@@ -149,9 +149,8 @@ def write_plan(plan: AugmentationPlan, path: Path) -> None:
     """
     with translate_write_errors(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(path.name + ".part")
-        unfinished.write_text(json.dumps(plan.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        unfinished.replace(path)  # a plan that was there stays until the new one is whole
+        with whole_file(path) as unfinished:  # a plan that was there stays until the new one is whole
+            unfinished.write_text(json.dumps(plan.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_plan(path: Path) -> AugmentationPlan:

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from medi_core.checkpoints import Checkpoint
+from medi_core.data.reference_set import is_train_split
 from medi_core.errors import PlanError, ReferenceSetError, UnknownValueError
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary
@@ -73,7 +74,7 @@ class AugmentationService:
             ReferenceSetError: there is none.
         """
         real = self._reference.load().real.tiles
-        return real[real["split"].fillna("train") == "train"]
+        return real[is_train_split(real)]
 
     def keys(self, tiles: pd.DataFrame, by: Sequence[str]) -> list[Key]:
         """The cells that have tiles, fewest first: what one would fill.
@@ -163,7 +164,7 @@ class AugmentationService:
         record: MetadataRecord,
         tiles: int,
         patients: int,
-        trusted: Callable[[str | None, str | None], float | None],
+        trusted: TrustOf,
     ) -> PlannedCell:
         support = self._checkpoint.vocabulary.support_of(record)
         trust = trusted(record.cancer_type, record.center)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from medi_core.data.grid_tiles import iterate_grid_tiles
 from medi_core.data.patients import in_turns, patients_of
 from medi_core.data.predictions import PredictionSet, join_predictions
 from medi_core.services.classification import ClassificationService
@@ -17,7 +16,6 @@ from medi_core.services.manifest_predictions import predict_manifest
 
 MAX_ON_MAP = 2000
 """Of a larger cohort so many tiles are placed, one of each patient in turn."""
-ENCODED_AT_ONCE = 256
 SEED = 0
 """Of the tiles that are placed."""
 OnProgress = Callable[[int, int], None]
@@ -42,17 +40,8 @@ def encode_cohort(encoding: EncodingService, cohort: Cohort, on_progress: OnProg
     """
     keyed = cohort.tiles.assign(whom=patients_of(cohort.tiles))
     chosen = in_turns(keyed, ["whom"], SEED).head(MAX_ON_MAP).sort_index().drop(columns="whom")
-    features: list[np.ndarray] = []
-    rows: list[pd.DataFrame] = []
-    waiting: list[np.ndarray] = []
-    for part, tiles in iterate_grid_tiles(chosen, on_progress):
-        rows.append(part)
-        waiting += tiles
-        if len(waiting) >= ENCODED_AT_ONCE:
-            features.append(encoding.features_of(waiting))
-            waiting.clear()
-    features.append(encoding.features_of(waiting))
-    return OwnTiles(pd.concat(rows).reset_index(drop=True), np.concatenate(features))
+    rows, features = encoding.features_of_rows(chosen, on_progress)
+    return OwnTiles(rows.reset_index(drop=True), features)
 
 
 def classify_cohort(

@@ -27,9 +27,8 @@ from medi_core.data.shard_files import (
     write_shard,
     write_summary,
 )
-from medi_core.data.tile_files import LICENCE, encode_png, provenance_json
+from medi_core.data.tile_files import encode_png, manifest_row
 from medi_core.errors import InvalidRequestError, PlanError
-from medi_core.metadata.schema import ATTRIBUTE
 from medi_core.planning.plan import AugmentationPlan, write_plan
 from medi_core.planning.shards import DEFAULT_SHARD_SIZE, CellTiles, Shard, shards_of
 from medi_core.services.augmentation import AugmentationService
@@ -296,21 +295,13 @@ def _filters(options: DatasetOptions) -> tuple[str, ...]:
 
 def _row(tile: GeneratedTile, measured: TileMeasures, trust: float | None) -> dict[str, Any]:
     """Of the manifest, but for the path: what was asked for, and what was measured."""
-    categorical = {k: v for k, v in tile.record.to_dict().items() if ATTRIBUTE[k].kind == "categorical"}
-    return categorical | {
-        "hematoxylin": _rounded(strength_or_none(tile.hematoxylin)),
-        "eosin": _rounded(strength_or_none(tile.eosin)),
-        "mpp": 0.5,
-        "origin": "synthetic",
-        "checkpoint": tile.checkpoint_id,
+    stains = (_rounded(strength_or_none(strength)) for strength in (tile.hematoxylin, tile.eosin))
+    return manifest_row(tile.provenance(), *stains) | {
         "seed": str(tile.seed),
-        "requested": provenance_json(tile.provenance()),
         "verdict": measured.verdict,
         "verdict_probability": _rounded(measured.verdict_probability),
         "trust": _rounded(trust),
         "train_distance": _rounded(measured.train_distance),
-        "dataset": "medi-synthetic",
-        "licence": LICENCE,
     }
 
 

@@ -6,13 +6,17 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from medi_core.data.feature_cache import FeatureCache, tile_digest
+from medi_core.data.grid_tiles import iterate_grid_tiles
 from medi_core.errors import InvalidRequestError, StorageError
 from medi_core.models.encoder_catalogue import DEFAULT_ENCODER, ENCODERS
 from medi_core.models.tile_encoder import ENCODE_BATCH, TileEncoder
 
 SAVE_EVERY_TILES = 2048
+ROWS_AT_ONCE = 512
+"""Tiles of a manifest that wait to be encoded: 25 MB."""
 
 
 class EncodingService:
@@ -75,6 +79,34 @@ class EncodingService:
                 _save(cache)
             on_progress(len(tiles), len(tiles))
             return np.stack([cache.get(d) for d in digests]) if digests else np.empty((0, encoder.dim), np.float32)
+
+    def features_of_rows(
+        self, rows: pd.DataFrame, on_progress: Callable[[int, int], None] = lambda *_: None
+    ) -> tuple[pd.DataFrame, np.ndarray]:
+        """Features of the grid tiles of a manifest; `ROWS_AT_ONCE` tiles are in memory.
+
+        Args:
+            rows: as `read_manifest` returns them.
+            on_progress: called with (tiles read, tiles in all); an error it raises ends the work.
+
+        Returns:
+            The rows in the order in which they were read, image by image, and float32 `(N, D)` in the same order.
+
+        Raises:
+            CheckpointError: the encoder cannot be loaded.
+            ManifestError: an image cannot be used.
+        """
+        parts: list[pd.DataFrame] = []
+        features: list[np.ndarray] = []
+        waiting: list[np.ndarray] = []
+        for part, tiles in iterate_grid_tiles(rows, on_progress):
+            parts.append(part)
+            waiting += tiles
+            if len(waiting) >= ROWS_AT_ONCE:
+                features.append(self.features_of(waiting))
+                waiting = []
+        features.append(self.features_of(waiting))
+        return pd.concat(parts), np.concatenate(features)
 
     def _loaded(self) -> tuple[TileEncoder, FeatureCache]:
         with self._lock:

@@ -23,7 +23,7 @@ from medi_core.services.controls import JITTER
 from medi_core.services.generation import GenerationService, request_from
 from medi_core.services.training_arms import JITTER_GROUP
 from medi_core.stain.jitter import jitter_stains
-from medi_core.storage import translate_write_errors
+from medi_core.storage import translate_write_errors, whole_file
 from medi_core.training.fine_tune import fine_tuned_logits
 from medi_core.training.train_classifier import ClassifierTrainingConfig
 
@@ -41,12 +41,11 @@ class TilePixels:
     """Keeps synthetic tiles that were made again: half a core-minute each is worth a file."""
     _kept: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
 
-    def of(self, places: Iterable[int], on_progress: Callable[[int, int], None] = lambda *_: None) -> np.ndarray:
+    def of(self, places: Iterable[int]) -> np.ndarray:
         """uint8 `(n, 128, 128, 3)`.
 
         Args:
             places: in the reference set.
-            on_progress: called with (tiles done, tiles in all).
 
         Raises:
             ManifestError: real tiles that are not attached.
@@ -54,8 +53,7 @@ class TilePixels:
         """
         places = list(places)
         self._require_attached(places)
-        for done, place in enumerate(places):
-            on_progress(done, len(places))
+        for place in places:
             if place not in self._kept:
                 self._kept[place] = self._read(self.reference.tiles.iloc[place])
         return np.stack([self._kept[place] for place in places])
@@ -91,9 +89,8 @@ class TilePixels:
         (tile,) = self.generation.generate(request_from(json.loads(requested)))
         with translate_write_errors(str(path)):
             self.folder.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_suffix(".part")
-            unfinished.write_bytes(encode_png(tile.image, tile.provenance()))
-            unfinished.replace(path)
+            with whole_file(path) as unfinished:
+                unfinished.write_bytes(encode_png(tile.image, tile.provenance()))
         return tile.image
 
 

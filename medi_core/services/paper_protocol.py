@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from medi_core.data.grid_tiles import iterate_grid_tiles
 from medi_core.data.import_tcga_ut import import_tcga_ut
 from medi_core.data.manifest import read_table
 from medi_core.data.reference_set import COLUMNS, DECLARED, ReferenceSet, is_train_split
@@ -34,7 +33,6 @@ SUBGROUP_COLUMNS = (
 )
 PATHOROB_COLUMNS = ("subset", "slide_id", "patch_id")
 TRAIN, HOLD_OUT = "train", "holdout"
-TILES_AT_ONCE = 512
 
 
 def paper_manifest(root: Path, slides: Path, cancer_types: tuple[str, ...] = PAPER_TYPES) -> pd.DataFrame:
@@ -97,15 +95,8 @@ def encode_manifest(
         bank: `None`: there are no synthetic tiles, and no arm with any.
         on_progress: called with (tiles done, tiles in all).
     """
-    frames, features, waiting = [], [], []
-    for rows, tiles in iterate_grid_tiles(manifest, on_progress):
-        frames.append(rows)
-        waiting += tiles
-        if len(waiting) >= TILES_AT_ONCE:
-            features.append(encoding.features_of(waiting))
-            waiting = []
-    features.append(encoding.features_of(waiting))
-    frame = pd.concat(frames, ignore_index=True)
+    rows, features = encoding.features_of_rows(manifest, on_progress)
+    frame = rows.reset_index(drop=True)
     seen = set()
     if bank is not None:
         real = bank.real.tiles
@@ -114,12 +105,12 @@ def encode_manifest(
     frame = frame.assign(origin="real", group="real", split=split, id=frame.index.astype(str))
     frame = frame.reindex(columns=[*COLUMNS, *(name for name in ("part", SUBGROUP) if name in frame)])
     if bank is None:
-        return ReferenceSet(frame, np.concatenate(features), {"encoder": encoding.name})
+        return ReferenceSet(frame, features, {"encoder": encoding.name})
     synthetic = bank.synthetic
     tiles = pd.concat([frame.astype(object), synthetic.tiles.astype(object)], ignore_index=True)
     # whom the checkpoint declares held out is not asked: most patients of TCGA-UT were in none of its data
     facts = {name: fact for name, fact in bank.facts.items() if name != DECLARED}
-    return ReferenceSet(tiles, np.concatenate([*features, synthetic.features]), facts)
+    return ReferenceSet(tiles, np.concatenate([features, synthetic.features]), facts)
 
 
 def run_paper(

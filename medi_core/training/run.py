@@ -15,8 +15,7 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 
-from medi_core.checkpoint_checks import read_json
-from medi_core.checkpoints import TRAINING_CONFIG, save_checkpoint
+from medi_core.checkpoints import read_held_out_patients, save_checkpoint
 from medi_core.data.manifest import read_manifest
 from medi_core.data.patients import held_out_patients
 from medi_core.data.shards import ShardTileDataset, index_shards, measure_some_stains
@@ -162,11 +161,9 @@ def _still_held_out(manifest: pd.DataFrame, before: Path | None) -> dict[str, li
     now = held_out_patients(manifest)
     if before is None:
         return now
-    record = before / TRAINING_CONFIG
-    declared = read_json(record).get("held_out_patients") if record.exists() else None
-    if declared is None:
+    known = read_held_out_patients(before)
+    if known is None:
         return None
-    known = {patient for patients in declared.values() for patient in patients}
     return {split: [patient for patient in patients if patient in known] for split, patients in now.items()}
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 import gradio as gr
+import pandas as pd
 
 from medi_core.errors import ReferenceSetError
 from medi_core.figures.plan_heatmaps import plan_heatmaps
@@ -116,9 +117,11 @@ def build_augment_tab(shared: Shared) -> None:
     def on_plan(dark: bool, cohort: Cohort | None, source: str, *settings):
         return shown(dark, cohort, source, *settings)
 
+    def tiles_of(cohort: Cohort | None, source: str) -> pd.DataFrame:
+        return cohort.tiles if source == COHORT and cohort is not None else service.training_tiles()
+
     def shown(dark: bool, cohort: Cohort | None, source: str, *settings) -> tuple:
-        own = source == COHORT and cohort is not None
-        plan = service.plan(cohort.tiles if own else service.training_tiles(), _config(*settings))
+        plan = service.plan(tiles_of(cohort, source), _config(*settings))
         names = [SEPARATOR.join(key) for key in keys_of(plan)]
         can_be_made = gr.update(interactive=0 < plan.num_tiles <= MAX_TILES_IN_APP)
         return *plan_shown(plan, dark), gr.update(choices=names), plan, can_be_made, gr.update(visible=False)
@@ -138,8 +141,7 @@ def build_augment_tab(shared: Shared) -> None:
     @reported
     def on_cells(cohort: Cohort | None, source: str, by: list[str]):
         """Cells to choose from; of others than these none stays chosen."""
-        own = source == COHORT and cohort is not None
-        keys = service.keys(cohort.tiles if own else service.training_tiles(), by) if by else []
+        keys = service.keys(tiles_of(cohort, source), by) if by else []
         return gr.update(choices=[SEPARATOR.join(key) for key in keys], value=[])
 
     def on_target(name: str):

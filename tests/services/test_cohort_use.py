@@ -6,6 +6,7 @@ import pytest
 from medi_core.data.tile_dataset import read_grid_tile, read_image
 from medi_core.errors import ManifestError
 from medi_core.services import cohort_use
+from medi_core.services import encoding as encoding_service
 from medi_core.services.attached_tiles import AttachedTiles
 from medi_core.services.audit import AuditConfig, AuditService
 from medi_core.services.classification import ClassificationService
@@ -36,7 +37,7 @@ def test_features_are_in_the_order_of_the_tiles_at_any_chunk(cohort, cheap_encod
     whole = encode_cohort(encoding, cohort)
     np.testing.assert_array_equal(whole.features, encoding.features_of(pixels(cohort)))
     assert whole.tiles["path"].tolist() == cohort.tiles["path"].tolist()
-    monkeypatch.setattr(cohort_use, "ENCODED_AT_ONCE", 5)
+    monkeypatch.setattr(encoding_service, "ROWS_AT_ONCE", 5)
     np.testing.assert_array_equal(encode_cohort(encoding, cohort).features, whole.features)
 
 
