@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medi_core.review.blinding import TILES, NewItem, PlacedItem, neutral_id
+from medi_core.review.blinding import TILES, ExampleSet, NewItem, PlacedItem, neutral_id
 from medi_core.review.review_store import ReviewStore, Study, now
 from medi_core.review.study import StudyDesign
 from medi_core.services.review import SPECIALITIES
@@ -31,7 +31,8 @@ def add_toy_study(store: ReviewStore, num_tiles: int = 4, tasks: tuple[str, ...]
         {"origin": kinds[i % 2], "cancer_type": "A", "center": "C", "support": "seen", "case": str(i), "tile": str(i)}
         for i in range(num_tiles)
     ]
-    store.add_study(study, [NewItem(PlacedItem(neutral_id(), TILES, False, {}), (PNG,), fact) for fact in facts])
+    items = [NewItem(PlacedItem(neutral_id(), TILES, False, {}), (PNG,), fact) for fact in facts]
+    store.add_study(study, items, [ExampleSet(neutral_id(), (PNG,), ({"origin": "real"},))])
     return study
 
 

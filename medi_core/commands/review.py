@@ -1,4 +1,4 @@
-"""Commands around blinded reviews: make a study, follow it, close it, read its results, delete a reader, back it up."""
+"""Commands around blinded reviews: make a study, follow it, close it, read its results, delete it, back it up."""
 
 import argparse
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def add_review_commands(commands) -> None:
-    """review new, list, close, results, delete-reader, backup."""
+    """review new, list, close, results, delete-reader, delete, backup."""
     review = commands.add_parser("review", help="blinded review by pathologists")
     actions = review.add_subparsers(required=True, metavar="COMMAND")
     _add_new(actions)
@@ -22,16 +22,18 @@ def add_review_commands(commands) -> None:
         ("close", review_close, "take no more answers of a study, and reveal it; cannot be undone"),
         ("results", review_results, "the numbers of a closed study, each with n and interval"),
         ("delete-reader", review_delete_reader, "delete a reader with all answers; cannot be undone"),
+        ("delete", review_delete, "delete a study with its tiles, readers and answers; cannot be undone"),
         ("backup", review_backup, "copy all studies into one file, while readers go on"),
     ):
         command = add_command(actions, name, run, summary, text=results_text if name == "results" else None)
         command.add_argument("--data-dir", help="where studies are kept (default: MEDI_DATA_DIR)")
-        if name in ("close", "results", "delete-reader"):
+        if name in ("close", "results", "delete-reader", "delete"):
             command.add_argument("study", help="code of the study: review list")
         if name == "results":
             command.add_argument("--out", type=Path, help="also write answers, codebook and results as this zip")
         if name == "delete-reader":
             command.add_argument("reader", help="reader id: review list")
+        if name in ("delete-reader", "delete"):
             command.add_argument("--yes", action="store_true", help="delete; without it, say what would be deleted")
         if name == "backup":
             command.add_argument("--out", type=Path, required=True, help="file to write")
@@ -120,6 +122,26 @@ def review_delete_reader(flags: argparse.Namespace) -> dict[str, Any]:
         )
     num = store.delete_reader(flags.study, flags.reader)
     return {"study": flags.study, "reader": flags.reader, "deleted_answers": num}
+
+
+def review_delete(flags: argparse.Namespace) -> dict[str, Any]:
+    """Delete one study, and nothing of the others.
+
+    Raises:
+        InvalidRequestError: there is no such study, or `--yes` was not given.
+    """
+    from medi_core.errors import InvalidRequestError
+
+    store = _store(flags)
+    study = store.study(flags.study)
+    if not flags.yes:
+        readers = store.progress(study.id)
+        num = sum(reader["answers"] for reader in readers)
+        raise InvalidRequestError(
+            f"{study.design.name!r} with {len(readers)} readers and {num} answers would be deleted, which cannot be "
+            "undone: add --yes if that is wanted"
+        )
+    return {"study": study.id, "deleted_answers": store.delete_study(study.id)}
 
 
 def review_backup(flags: argparse.Namespace) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from medi_core.review.study import StudyDesign
 
 FILE_NAME = "review.sqlite3"
 BUSY_SECONDS = 30.0
+OF_STUDY = ("items", "examples", "readers")
+"""Tables whose rows belong to a study directly."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,30 @@ class ReviewStore:
             db.execute("DELETE FROM corrections WHERE reader = ?", (reader.key,))
             num = db.execute("DELETE FROM answers WHERE reader = ?", (reader.key,)).rowcount
             db.execute("DELETE FROM readers WHERE key = ?", (reader.key,))
+        self._read("PRAGMA wal_checkpoint(TRUNCATE)")
+        return num
+
+    def delete_study(self, study_id: str) -> int:
+        """Delete a study with its tiles, readers and answers; returns how many answers there were.
+
+        Deleted rows are overwritten as in `delete_reader`; the file keeps its size, and uses the room again.
+
+        Raises:
+            InvalidRequestError: there is no such study.
+        """
+        self.study(study_id)
+        of_readers = "WHERE reader IN (SELECT key FROM readers WHERE study = ?)"
+        of_items = "WHERE item IN (SELECT id FROM items WHERE study = ?)"
+        with self._transaction() as db:
+            db.execute(f"DELETE FROM corrections {of_readers}", (study_id,))
+            num = db.execute(f"DELETE FROM answers {of_readers}", (study_id,)).rowcount
+            for rows in (
+                f"images {of_items}",
+                f"facts {of_items}",
+                *(f"{table} WHERE study = ?" for table in OF_STUDY),
+            ):
+                db.execute(f"DELETE FROM {rows}", (study_id,))
+            db.execute("DELETE FROM studies WHERE id = ?", (study_id,))
         self._read("PRAGMA wal_checkpoint(TRUNCATE)")
         return num
 

@@ -31,7 +31,8 @@ class RealPool:
             )
         known = real.reset_index(drop=True).dropna(subset=["cancer_type", "center"])
         known = known[known["origin"] != "synthetic"]
-        self._patient = known["patient_id"].fillna(pd.Series(known.index.astype(str), known.index))
+        # tiles of one slide, or of one image, are neighbours where nobody wrote down of whom they are
+        self._patient = known["patient_id"].fillna(known["slide"]).fillna(known["path"])
         self._rows: dict[Cell, list[int]] = {
             cell: _by_patient(rows, self._patient[rows.index], rng)
             for cell, rows in known.groupby(["cancer_type", "center"])

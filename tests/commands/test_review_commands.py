@@ -69,6 +69,19 @@ def test_a_reader_is_deleted_only_with_yes(run, tmp_path):
     assert [reader["name"] for reader in store.progress(study)] == ["bob"]
 
 
+def test_a_study_is_deleted_only_with_yes(run, tmp_path):
+    store = ReviewStore(tmp_path / "data")
+    study = add_toy_study(store).id
+    store.add_reader(study, Reader(neutral_id(), "ann", "", 5.0, "other"))
+    store.put_answer(study, store.reader(study, "ann"), store.items(study)[0].id, "realism", 4)
+    code, _, error = run("delete", study)
+    assert code == 2
+    assert "with 1 readers and 1 answers would be deleted" in error
+    assert store.study(study).id == study
+    assert json.loads(run("delete", study, "--yes", "--json")[1])["deleted_answers"] == 1
+    assert store.studies() == []
+
+
 def test_without_a_seed_each_study_has_one_of_its_own(run):
     new = ("new", "S", "--num-tiles", "2", "--practice", "0", "--json")
     first, second = (json.loads(run(*new)[1])["design"]["seed"] for _ in range(2))
@@ -81,6 +94,7 @@ def test_without_a_seed_each_study_has_one_of_its_own(run):
         (("close", "nothing"), "no such study"),
         (("results", "nothing"), "no such study"),
         (("delete-reader", "nothing", "ann", "--yes"), "no such study"),
+        (("delete", "nothing", "--yes"), "no such study"),
         (("new", "S", "--tasks", "taste"), "tasks = taste"),
         (("new", "S", "--tasks", "origin"), "needs real tiles"),
         (("backup", "--out", "/nowhere/at/all", "--data-dir", "/none"), "nothing to back up"),

@@ -119,6 +119,29 @@ def test_a_deleted_reader_leaves_no_trace_in_the_file_and_the_others_stay(store,
     add_reader(store, study, "ann-the-first")
 
 
+def test_a_deleted_study_leaves_no_trace_and_the_others_stay(store, study):
+    other = add_toy_study(store, num_tiles=6)
+    for each, name in ((study, "ann-the-first"), (other, "bob")):
+        reader, items = add_reader(store, each, name), store.items(each.id)
+        for item in items:
+            store.put_answer(each.id, reader, item.id, "comment", f"said by {name}")
+        store.put_answer(each.id, reader, items[0].id, "comment", f"{name} changed it")
+    with closing(sqlite3.connect(store.path)) as db:
+        tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        before = {table: db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in tables}
+    assert all(before.values()), "every table has rows, or the test would not see what is left in one"
+    assert store.delete_study(study.id) == len(items)
+    assert b"ann-the-first" not in everything_in(store)
+    assert [left.id for left in store.studies()] == [other.id]
+    assert len(store.answers(store.reader(other.id, "bob"))) == len(items)
+    with closing(sqlite3.connect(store.path)) as db:
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+        for table in tables:
+            assert db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] * 2 == before[table], table
+    with pytest.raises(InvalidRequestError, match="no such study"):
+        store.delete_study(study.id)
+
+
 def everything_in(store: ReviewStore) -> bytes:
     """The file and its log."""
     return b"".join(path.read_bytes() for path in store.path.parent.iterdir())

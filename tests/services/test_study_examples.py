@@ -36,6 +36,16 @@ def test_examples_are_of_the_cell_asked_about_and_of_patients_outside_the_study(
     assert not set(manifest["patient_id"][shown]) & set(manifest["patient_id"][rows_of(plan)])
 
 
+def test_where_patients_are_not_recorded_no_example_is_of_a_slide_of_the_study(toy_vocabulary, manifest):
+    slides = manifest.assign(patient_id=None, slide=[f"S{i // 4}" for i in range(len(manifest))])
+    wanted = design(tasks=("realism", "center_pair"), share_real=0.5, num_pairs=8, num_tiles=16)
+    plan = plan_study(wanted, toy_vocabulary, slides)
+    tiles = [tile for its in plan_examples(wanted, plan, slides).values() for tile in its]
+    real = [tile.row for tile in tiles if tile.origin == "real"]
+    assert real
+    assert not set(slides["slide"][real]) & set(slides["slide"][rows_of(plan)])
+
+
 def test_they_are_real_where_tiles_are_attached_though_the_study_itself_has_none(toy_vocabulary, manifest):
     wanted = design(tasks=("center_pair",), num_pairs=8)
     tiles = plan_examples(wanted, plan_study(wanted, toy_vocabulary, None), manifest)

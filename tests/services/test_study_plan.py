@@ -20,6 +20,7 @@ def real_tiles(num_a_cell: int = 40) -> pd.DataFrame:
         {
             **{"cancer_type": cancer_type, "center": center, "patient_id": f"{center}-{i % 10}"},
             **{"split": "test" if i % 2 else "train", "origin": None},
+            **{"slide": None, "path": f"{cancer_type}-{center}-{i}.png"},
         }
         for cancer_type, center in ((BREAST, "Lyon"), (BREAST, "Paris"), (LUNG, "Rome"), (LUNG, "Lyon"))
         for i in range(num_a_cell)
@@ -30,7 +31,14 @@ def real_tiles(num_a_cell: int = 40) -> pd.DataFrame:
 def tiles_of_types(num_types: int) -> tuple[pd.DataFrame, Vocabulary]:
     """30 patients a cell, two centers a cancer type, and a vocabulary that knows just these."""
     rows = [
-        {"cancer_type": f"Type_{i}", "center": center, "patient_id": f"{i}-{center}-{j}", "split": "test"}
+        {
+            "cancer_type": f"Type_{i}",
+            "center": center,
+            "patient_id": f"{i}-{center}-{j}",
+            "split": "test",
+            "path": "",
+            "slide": None,
+        }
         for i in range(num_types)
         for center in ("Lyon", "Paris")
         for j in range(30)
