@@ -36,6 +36,7 @@ def add_evaluation_commands(commands) -> None:
     command.add_argument("--min-patients", type=int, default=3, help="likewise (default: 3)")
     command.add_argument("--compare", type=Path, metavar="FILE2", help="predictions of a second model, less these")
     command.add_argument("--seed", type=int, default=0, help="of the resamples")
+    command.add_argument("--out", type=Path, metavar="CSV", help="subgroups of the first --by; `plan --audit` reads it")
 
 
 def evaluate(flags: argparse.Namespace) -> dict[str, Any]:
@@ -65,6 +66,8 @@ def evaluate(flags: argparse.Namespace) -> dict[str, Any]:
         "not_measured": unavailable_measures(predictions),
         "by": {",".join(by): _subgroups(service, predictions, by, config) for by in flags.by},
     }
+    if flags.out:
+        _write_subgroups(answer["by"][",".join(flags.by[0])]["subgroups"], flags.out)
     if flags.compare:
         second = _predictions(service, flags.compare, flags)
         answer["comparison"] = _comparison(service, predictions, second, flags.by, config)
@@ -105,6 +108,15 @@ def _predictions(service: "AuditService", path: Path, flags: argparse.Namespace)
 
     predictions = service.read(path, flags.manifest)
     return of_splits(predictions, flags.split) if flags.split else predictions
+
+
+def _write_subgroups(rows: list[dict[str, Any]], path: Path) -> None:
+    import pandas as pd
+
+    from medi_core.storage import translate_write_errors
+
+    with translate_write_errors(str(path)):
+        pd.DataFrame(rows).to_csv(path, index=False)
 
 
 def _subgroups(

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 # Heavy imports stand inside the commands that need them: `--help` answers at once.
 SEPARATOR = "|"
 """Between the values of a cell on the command line."""
-SHARE = "share"
 ROWS_SHOWN = 30
 
 
@@ -31,6 +30,8 @@ def add_plan_commands(commands) -> None:
     command.add_argument("--shares", type=Path, metavar="CSV", help="match: the attributes of --by, and share")
     cells = f"worst: cells as VALUE{SEPARATOR}VALUE, in the order of --by"
     command.add_argument("--cells", nargs="+", default=[], metavar="CELL", help=cells)
+    command.add_argument("--audit", type=Path, metavar="CSV", help="worst: evaluate --out, by the attributes of --by")
+    command.add_argument("--num-worst", type=int, default=3, help="subgroups of the audit to fill (default: 3)")
     command.add_argument("--empty", action="store_true", help="plan combinations without any tile, too")
     command.add_argument("--min-trust", type=float, default=0.0, help="cells that are trusted less get nothing")
     command.add_argument("--measured-only", action="store_true", help="nor do those whose trust is not measured")
@@ -80,17 +81,20 @@ def plan_config(flags: argparse.Namespace) -> "PlanConfig":
     from medi_core.planning.targets import Target
     from medi_core.services.augmentation import PlanConfig
     from medi_core.services.generation import DEFAULT_GUIDANCE, DEFAULT_STEPS
+    from medi_core.services.plan_tables import read_shares, read_worst
 
     target = Target(flags.target, flags.level, flags.quantile, flags.cap, flags.max_tiles, flags.ratio)
     by = tuple(flags.by)
+    named = tuple(tuple(cell.split(SEPARATOR)) for cell in flags.cells)
+    worst = read_worst(flags.audit, by, flags.num_worst) if flags.audit else ()
     return PlanConfig(
         by,
         target,
         with_empty=flags.empty,
         min_trust=flags.min_trust,
         measured_only=flags.measured_only,
-        chosen=tuple(tuple(cell.split(SEPARATOR)) for cell in flags.cells),
-        shares=_shares(flags.shares, by) if flags.shares else {},
+        chosen=tuple(dict.fromkeys((*named, *worst))),
+        shares=read_shares(flags.shares, by) if flags.shares else {},
         seed=flags.seed,
         num_inference_steps=DEFAULT_STEPS if flags.steps is None else flags.steps,
         guidance_scale=DEFAULT_GUIDANCE if flags.guidance is None else flags.guidance,
@@ -117,18 +121,3 @@ def plan_text(answer: dict[str, Any]) -> str:
     if answer["out"] and answer["out"].endswith(".json"):
         lines += ["", f"python -m medi_core generate-dataset {answer['out']} --out DIR"]
     return "\n".join(lines)
-
-
-def _shares(path: Path, by: tuple[str, ...]) -> dict[tuple[str, ...], float]:
-    import pandas as pd
-
-    from medi_core.data.manifest import read_table
-
-    table = read_table(path)
-    if missing := [name for name in (*by, SHARE) if name not in table]:
-        raise PlanError(f"{path.name} lacks the columns {', '.join(missing)}; it needs {', '.join((*by, SHARE))}")
-    numbers = pd.to_numeric(table[SHARE], errors="coerce")
-    keys = [tuple(map(str, key)) for key in table[list(by)].itertuples(index=False, name=None)]
-    if len(set(keys)) < len(keys):
-        raise PlanError(f"{path.name} names a cell twice")
-    return dict(zip(keys, numbers, strict=True))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from html import escape
+from pathlib import Path
 
 import gradio as gr
 import pandas as pd
@@ -12,10 +13,11 @@ from medi_core.figures.plan_heatmaps import plan_heatmaps
 from medi_core.metadata.schema import ATTRIBUTE, display_name
 from medi_core.metadata.vocabulary import count
 from medi_core.planning.plan import AugmentationPlan
-from medi_core.planning.targets import LIFT, UNIFORM, WORST, Target
+from medi_core.planning.targets import LIFT, MATCH, UNIFORM, WORST, Target
 from medi_core.services.augmentation import CELL, Key, PlanConfig, plan_table
 from medi_core.services.cohort import Cohort
 from medi_core.services.dataset_generation import MAX_TILES_IN_APP, DatasetProgress
+from medi_core.services.plan_tables import DEFAULT_NUM_WORST, read_shares, read_worst
 from medi_core.services.streaming import stream
 from medi_core.ui.handlers import alert_html, progress_html, reported, session_folder, write_download
 from medi_core.ui.links import build_link_button, restore
@@ -28,10 +30,16 @@ INTRO = (
     "Count the tiles of each subgroup, and plan the synthetic ones that balance them. A cell that the generator cannot "
     "be trusted with, as measured in Fidelity, can be left out; it is listed with the reason."
 )
-TARGET_LABELS = {UNIFORM: "All cells alike", LIFT: "Lift the small ones", WORST: "Only chosen cells"}
+TARGET_LABELS = {
+    UNIFORM: "All cells alike",
+    LIFT: "Lift the small ones",
+    MATCH: "Match a distribution",
+    WORST: "Only chosen cells",
+}
 TARGET_INFO = {
     UNIFORM: "Every cell comes to the same number of tiles.",
     LIFT: "Cells smaller than a quantile of all cells come to it.",
+    MATCH: "Cells come to the shares of a table, with as few tiles as possible.",
     WORST: "The chosen cells come to the number of tiles below, the others stay as they are.",
 }
 NUMBER_TITLES = {
@@ -41,6 +49,10 @@ NUMBER_TITLES = {
     "trust": "Trust",
     "planned_tiles": "Planned tiles",
     "left_out": "Left out",
+}
+TABLE_LABELS = {
+    MATCH: "Shares (CSV): the attributes of the subgroups, and share",
+    WORST: f"Or the table of an audit (CSV): its {DEFAULT_NUM_WORST} worst subgroups",
 }
 SEPARATOR = " | "
 REFERENCE, COHORT = "reference", "cohort"
@@ -78,6 +90,14 @@ def build_augment_tab(shared: Shared) -> None:
             )
             quantile = gr.Slider(0, 1, value=0.5, step=0.05, label="Quantile to lift to", visible=False, buttons=[])
             cells = gr.Dropdown([], multiselect=True, label="Cells to fill", visible=False, elem_id="augment-cells")
+            given = gr.File(
+                label=TABLE_LABELS[MATCH],
+                file_types=[".csv"],
+                type="filepath",
+                height=90,
+                visible=False,
+                elem_id="augment-table-given",
+            )
             cap = gr.Number(200, label="Synthetic tiles a cell, at most (0: no limit)", precision=0, minimum=0)
             ratio = gr.Slider(0, 4, value=1, step=0.05, label="Synthetic tiles for each real one, at most", buttons=[])
             min_trust = gr.Slider(0, 1, value=0, step=0.05, label="Trust from", buttons=[])
@@ -145,8 +165,9 @@ def build_augment_tab(shared: Shared) -> None:
         return gr.update(choices=[SEPARATOR.join(key) for key in keys], value=[])
 
     def on_target(name: str):
-        visible = (name != LIFT, name == LIFT, name == WORST)
-        return gr.update(info=TARGET_INFO[name]), *(gr.update(visible=is_shown) for is_shown in visible)
+        visible = (name in (UNIFORM, WORST), name == LIFT, name == WORST)
+        table = gr.update(visible=name in TABLE_LABELS, label=TABLE_LABELS.get(name), value=None)
+        return gr.update(info=TARGET_INFO[name]), *(gr.update(visible=is_shown) for is_shown in visible), table
 
     def on_cell(handed: tuple[dict[str, str], float]):
         """A cell of the audit: fill it, and nothing else, also where no tile of it is known."""
@@ -168,6 +189,7 @@ def build_augment_tab(shared: Shared) -> None:
         level,
         quantile,
         cells,
+        given,
         cap,
         ratio,
         min_trust,
@@ -189,7 +211,7 @@ def build_augment_tab(shared: Shared) -> None:
     run.click(**plan)
     shared.cohort.change(on_cohort, shared.cohort, source, **quiet)
     wire_run(make, cancel, status, on_make, [current], [status, as_zip], shown=status)
-    target.change(on_target, target, [target, level, quantile, cells], **quiet)
+    target.change(on_target, target, [target, level, quantile, cells, given], **quiet)
     gr.on([by.input, target.input, source.input], on_cells, [shared.cohort, source, by], cells, **quiet)
     shared.plan_cell.change(on_cell, shared.plan_cell, [by, target, cells, empty], **quiet).then(**plan)
     gr.on(None, on_restore, None, list(controls.values()), **quiet)
@@ -249,16 +271,30 @@ def keys_of(plan: AugmentationPlan) -> list[Key]:
 
 
 def _config(
-    by: Sequence[str], target: str, level, quantile, cells, cap, ratio, min_trust, measured_only, empty, seed
+    by: Sequence[str], target: str, level, quantile, cells, given, cap, ratio, min_trust, measured_only, empty, seed
 ) -> PlanConfig:
-    """Widget values → config; 0 is no limit, and what the target does not show is not passed on."""
-    level = int(level or 0) or None if target != LIFT else None
+    """Widget values → config; 0 is no limit, and what the target does not show is not passed on.
+
+    Args:
+        given: path of the table of `TABLE_LABELS`, or `None`.
+    """
+    by, table = tuple(by or ()), Path(given) if given else None
+    chosen = [tuple(cell.split(SEPARATOR)) for cell in cells or ()] if target == WORST else []
+    if target == WORST and table:
+        chosen += read_worst(table, by)
     return PlanConfig(
-        tuple(by or ()),
-        Target(target, level, quantile, int(cap or 0) or None, ratio=ratio),
+        by,
+        Target(
+            target,
+            int(level or 0) or None if target in (UNIFORM, WORST) else None,
+            quantile,
+            int(cap or 0) or None,
+            ratio=ratio,
+        ),
         with_empty=empty,
         min_trust=min_trust,
         measured_only=measured_only,
-        chosen=tuple(tuple(cell.split(SEPARATOR)) for cell in cells or ()) if target == WORST else (),
+        chosen=tuple(dict.fromkeys(chosen)),
+        shares=read_shares(table, by) if target == MATCH and table else {},
         seed=int(seed or 0),
     )

@@ -13,7 +13,7 @@ import pytest
 
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.planning.plan import AugmentationPlan, PlannedCell
-from medi_core.planning.targets import UNIFORM, WORST
+from medi_core.planning.targets import LIFT, MATCH, UNIFORM, WORST
 from medi_core.services.dataset_generation import MAX_TILES_IN_APP
 from medi_core.ui import augment_tab
 from medi_core.ui.augment_tab import COHORT, REFERENCE, keys_of, plan_shown, said_html
@@ -28,6 +28,7 @@ SETTINGS = {
         "level": 0,
         "quantile": 0.5,
         "cells": [],
+        "given": None,
         "cap": 0,
     },
     **{"ratio": 4, "min_trust": 0, "measured_only": False, "empty": False, "seed": 3},
@@ -113,6 +114,29 @@ def test_cells_to_choose_from_follow_the_subgroups(running_app, tiles):
     both = offered(None, REFERENCE, ["cancer_type", "center"])["choices"]
     assert both == [f"{LUNG} | Lyon", f"{BREAST} | Lyon"]
     assert offered(None, REFERENCE, [])["choices"] == []
+
+
+def test_a_table_gives_shares_to_match_or_the_worst_subgroups_of_an_audit(running_app, tiles, tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text(f"cancer_type,center,share\n{BREAST},Lyon,2\n{LUNG},Lyon,1\n")
+    assert "3 synthetic tiles" in run(running_app, target=MATCH, given=str(path))[0], "8 and 1 become 8 and 4"
+    with pytest.raises(gr.Error, match="lacks the columns is_ranked"):
+        run(running_app, target=WORST, given=str(path))
+    path.write_text(f"cancer_type,center,is_ranked\n{LUNG},Lyon,True\n{BREAST},Lyon,False\n")
+    assert "4 synthetic tiles</b> in 1 of 2 cells" in run(running_app, target=WORST, given=str(path), level=5)[0]
+    with pytest.raises(gr.Error, match="shares"):
+        run(running_app, target=MATCH)
+
+
+def test_each_target_shows_what_it_needs(running_app):
+    offered = handler(running_app, "on_target").fn
+    shown = {name: [update["visible"] for update in offered(name)[1:]] for name in (UNIFORM, LIFT, MATCH, WORST)}
+    assert shown == {  # level, quantile, cells, table
+        UNIFORM: [True, False, False, False],
+        LIFT: [False, True, False, False],
+        MATCH: [False, False, False, True],
+        WORST: [True, False, True, True],
+    }
 
 
 def test_bad_settings_are_named(running_app, tiles):
