@@ -59,19 +59,35 @@ class ComparisonCell:
     """One a seed."""
 
 
+Grid = list[list[ComparisonCell]]
+"""Rows of columns, as `ComparisonRequest.records`."""
+
+
 class ComparisonService:
     """Grids and interpolations, tile by tile through the generation service."""
 
     def __init__(self, generation: GenerationService) -> None:
         self._generation = generation
 
-    def stream(self, request: ComparisonRequest) -> Iterator[tuple[GenerationProgress, list[list[ComparisonCell]]]]:
+    def compare(
+        self, request: ComparisonRequest, on_progress: Callable[[GenerationProgress], None] = lambda _: None
+    ) -> Grid:
+        """Make the whole grid.
+
+        Raises:
+            UnknownValueError: a value that the checkpoint does not know; nothing is made.
+        """
+        for report in self.stream(request):
+            on_progress(report[0])
+        return report[1]
+
+    def stream(self, request: ComparisonRequest) -> Iterator[tuple[GenerationProgress, Grid]]:
         """Progress over the whole grid, with the rows finished so far; the last one holds the whole grid."""
         records = request.records()
         vocabulary = self._generation.vocabulary
         for record in (record for row in records for record in row):
             vocabulary.encode(record)  # refuse a wrong value before any waiting
-        grid: list[list[ComparisonCell]] = [[] for _ in records]
+        grid: Grid = [[] for _ in records]
         num_cells, made = sum(map(len, records)), 0
         for row, row_records in zip(grid, records, strict=True):
             for record in row_records:

@@ -1,40 +1,15 @@
-"""The counterfactual grid as HTML for the page and as one labelled PNG for a paper."""
-
-from html import escape
+"""The counterfactual grid as one labelled PNG, for a paper or for who asks by a program. Knows no widgets."""
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from medi_core.data.tile_files import NOTICE, encode_png
-from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
-from medi_core.metadata.vocabulary import Vocabulary
-from medi_core.services.comparison import ComparisonCell, ComparisonRequest
-from medi_core.services.generated_tile import GeneratedTile
-from medi_core.ui.handlers import data_uri, png_of
-from medi_core.ui.metadata_controls import describe
+from medi_core.metadata.schema import ATTRIBUTE
+from medi_core.metadata.vocabulary import Vocabulary, describe
+from medi_core.services.comparison import ComparisonRequest, Grid
 
-Grid = list[list[ComparisonCell]]
 MARGIN_PX, HEADER_PX, ROW_LABEL_PX, FOOTER_PX = 8, 64, 190, 34
 NOTICE_PX = 56  # three lines: as many as the narrowest sheet needs
-
-
-def grid_html(vocabulary: Vocabulary, request: ComparisonRequest, grid: Grid) -> str:
-    """A table: swept values across and down, tiles in the cells, real counts under each."""
-    head = "".join(
-        f'<th scope="col">{escape(_axis_label(vocabulary, request.column_attribute, value))}</th>'
-        for value in request.column_values
-    )
-    body = "".join(
-        f'<tr><th scope="row">{escape(_row_label(vocabulary, request, i))}</th>'
-        + "".join(f"<td>{_cell_html(vocabulary, cell)}</td>" for cell in row)
-        + "<td></td>" * (len(request.column_values) - len(row))
-        + "</tr>"
-        for i, row in enumerate(grid)
-    )
-    return (
-        f'<div class="medi-grid" tabindex="0" role="region" aria-label="Counterfactual grid"><table><thead>'
-        f"<tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
 
 
 def contact_sheet(vocabulary: Vocabulary, request: ComparisonRequest, grid: Grid) -> Image.Image:
@@ -47,11 +22,11 @@ def contact_sheet(vocabulary: Vocabulary, request: ComparisonRequest, grid: Grid
     )
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
     for j, value in enumerate(request.column_values):
-        label = _wrapped(draw, font, _axis_label(vocabulary, request.column_attribute, value), cell_width - MARGIN_PX)
+        label = _wrapped(draw, font, axis_label(vocabulary, request.column_attribute, value), cell_width - MARGIN_PX)
         draw.multiline_text((ROW_LABEL_PX + j * cell_width, MARGIN_PX), label, "black", font)
     for i, row in enumerate(grid):
         top = HEADER_PX + i * cell_height
-        label = _wrapped(draw, font, _row_label(vocabulary, request, i), ROW_LABEL_PX - 2 * MARGIN_PX)
+        label = _wrapped(draw, font, row_label(vocabulary, request, i), ROW_LABEL_PX - 2 * MARGIN_PX)
         draw.multiline_text((MARGIN_PX, top), label, "black", font)
         for j, cell in enumerate(row):
             left = ROW_LABEL_PX + j * cell_width
@@ -78,34 +53,13 @@ def sheet_png(sheet: Image.Image, request: ComparisonRequest, checkpoint_id: str
     return encode_png(np.asarray(sheet), provenance)
 
 
-def empty_grid_html() -> str:
-    return '<p class="medi-note">Choose what to sweep and press Compare: every cell starts from the same noise.</p>'
-
-
-def frame_alt(vocabulary: Vocabulary, start: MetadataRecord, end: MetadataRecord, weight: float) -> str:
-    """Alt text of one step of an interpolation."""
-    return f"{weight:.0%} of the way from {describe(vocabulary, start)} to {describe(vocabulary, end)}"
-
-
-def _cell_html(vocabulary: Vocabulary, cell: ComparisonCell) -> str:
-    images = "".join(_tile_html(vocabulary, tile) for tile in cell.tiles)
-    kind = cell.support.status.replace(" ", "-")
-    return f'{images}<div class="medi-count medi-{kind}">{escape(cell.support.describe())}</div>'
-
-
-def _tile_html(vocabulary: Vocabulary, tile: GeneratedTile) -> str:
-    alt = escape(f"Synthetic tile: {describe(vocabulary, tile.record)}, seed {tile.seed}", quote=True)
-    height, width = np.shape(tile.image)[:2]
-    return f'<img src="{data_uri(png_of(tile))}" alt="{alt}" title="{alt}" width="{width}" height="{height}">'
-
-
-def _row_label(vocabulary: Vocabulary, request: ComparisonRequest, i: int) -> str:
+def row_label(vocabulary: Vocabulary, request: ComparisonRequest, i: int) -> str:
     if request.row_attribute is None:
         return describe(vocabulary, request.base.record) if request.base.record.to_dict() else "All else any"
-    return _axis_label(vocabulary, request.row_attribute, request.row_values[i])
+    return axis_label(vocabulary, request.row_attribute, request.row_values[i])
 
 
-def _axis_label(vocabulary: Vocabulary, attribute: str, value: str) -> str:
+def axis_label(vocabulary: Vocabulary, attribute: str, value: str) -> str:
     """`Rome`, but `Eosin 2 (0.40 to 0.80)`: a bin alone says nothing."""
     label = vocabulary.label(attribute, value)
     return f"{ATTRIBUTE[attribute].label} {label}" if attribute in vocabulary.bin_edges else label
