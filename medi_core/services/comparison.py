@@ -1,6 +1,6 @@
 """The counterfactual grid: the same seeds under conditions that differ in named attributes only."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from medi_core.errors import InvalidRequestError
@@ -46,6 +46,24 @@ class ComparisonRequest:
             [replace(self.base.record, **row, **{self.column_attribute: value}) for value in self.column_values]
             for row in rows
         ]
+
+
+def comparison_of(base: GenerationRequest, vary: Mapping[str, Sequence[str]]) -> ComparisonRequest:
+    """A comparison from one or two attributes with their values: the first across, the second down.
+
+    Raises:
+        InvalidRequestError: none or more than two attributes, one of them held by the record, no or too many values.
+    """
+    if not 1 <= len(vary) <= 2:
+        given = ", ".join(vary) or "none"
+        raise InvalidRequestError(
+            f"one or two attributes are varied, given: {given}; the first across, the second down"
+        )
+    if held := [name for name in vary if name in base.record.to_dict()]:
+        raise InvalidRequestError(f"{held[0]} is held at one value and varied, too; give its values once")
+    (column, across), *rows = vary.items()
+    (row, down) = rows[0] if rows else (None, ())
+    return ComparisonRequest(base, column, tuple(across), row, tuple(down))
 
 
 @dataclass(frozen=True)

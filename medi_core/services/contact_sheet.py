@@ -40,8 +40,8 @@ def contact_sheet(vocabulary: Vocabulary, request: ComparisonRequest, grid: Grid
     return sheet
 
 
-def sheet_png(sheet: Image.Image, request: ComparisonRequest, checkpoint_id: str) -> bytes:
-    """The sheet as a PNG whose text says what it shows, as every tile's does."""
+def sheet_png(vocabulary: Vocabulary, request: ComparisonRequest, grid: Grid, checkpoint_id: str) -> bytes:
+    """`contact_sheet` as a PNG whose text says what it shows, as every tile's does."""
     provenance = {
         "origin": "synthetic",
         "checkpoint": checkpoint_id,
@@ -50,7 +50,7 @@ def sheet_png(sheet: Image.Image, request: ComparisonRequest, checkpoint_id: str
         "columns": {request.column_attribute: list(request.column_values)},
         "rows": {request.row_attribute: list(request.row_values)} if request.row_attribute else {},
     }
-    return encode_png(np.asarray(sheet), provenance)
+    return encode_png(np.asarray(contact_sheet(vocabulary, request, grid)), provenance)
 
 
 def row_label(vocabulary: Vocabulary, request: ComparisonRequest, i: int) -> str:

@@ -9,7 +9,8 @@ from medi_core.data.tile_files import encode_zip
 from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary, count, describe
 from medi_core.services.comparison import ComparisonRequest, Grid
-from medi_core.services.contact_sheet import contact_sheet, sheet_png
+from medi_core.services.contact_sheet import sheet_png
+from medi_core.services.export import SHEET_NAME
 from medi_core.services.generation import GenerationRequest
 from medi_core.services.streaming import stream
 from medi_core.ui.grid_view import empty_grid_html, frame_alt, grid_html
@@ -122,11 +123,11 @@ def build_compare_tab(shared: Shared) -> None:
         for report, grid in throttled(service.stream(request), lambda pair: pair[0]):
             status_now = progress_html(report.done, report.total, "Denoising")
             yield status_now, grid_html(vocabulary, request, grid) if report.tiles else gr.skip(), hidden, hidden
-        sheet = sheet_png(contact_sheet(vocabulary, request, grid), request, generation.checkpoint.id)
+        sheet = sheet_png(vocabulary, request, grid, generation.checkpoint.id)
         tiles = [tile for row in grid for cell in row for tile in cell.tiles]
         files = [tile_file(tile) for tile in {tile.id: tile for tile in tiles}.values()]
         png = gr.update(visible=True, value=write_download("medi-grid.png", sheet))
-        zipped = encode_zip(files, {"grid.png": sheet})
+        zipped = encode_zip(files, {SHEET_NAME: sheet})
         download = gr.update(visible=True, value=write_download("medi-grid.zip", zipped))
         yield (
             f"{count(len(tiles), 'tile')}, same seeds in every cell.",
