@@ -56,9 +56,7 @@ def comparison_of(base: GenerationRequest, vary: Mapping[str, Sequence[str]]) ->
     """
     if not 1 <= len(vary) <= 2:
         given = ", ".join(vary) or "none"
-        raise InvalidRequestError(
-            f"one or two attributes are varied, given: {given}; the first across, the second down"
-        )
+        raise InvalidRequestError(f"vary = {given}: name one attribute, or two: the first across, the second down")
     if held := [name for name in vary if name in base.record.to_dict()]:
         raise InvalidRequestError(f"{held[0]} is held at one value and varied, too; give its values once")
     (column, across), *rows = vary.items()
