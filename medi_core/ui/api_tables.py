@@ -121,18 +121,20 @@ def build_table_endpoints(shared: Shared) -> None:
         return made.to_dict() | {"tiles": made.num_tiles, "plan": made.id}
 
     @reported
-    def check_data(zip: FileData, columns: dict[str, str] | None = None) -> dict:
+    def check_data(zip: FileData, columns: list[str] | None = None) -> dict:
         """What of a cohort can be used and what cannot and why; it is deleted when it has been looked at.
 
         Args:
             zip: of images and one CSV with a row a tile, at most 100 MB.
-            columns: column of a manifest → column of the CSV, e.g. {"path": "File name"}; none = guessed by name.
+            columns: what the CSV's columns are, e.g. "File name=path", "Hospital=center"; none = guessed by name.
         """
         path, folder = uploaded_file(zip, "zip", ".zip"), session_folder()
         try:
             upload = services.cohort.unpack(path, folder)
             column_of = upload.guess() if columns is None else _column_of(columns)
-            return {"columns": column_of} | cohort_report(services.cohort.check(upload, column_of))
+            # no mapping: gradio_client takes one with the key `path` for a file, and tries to download it
+            told = [f"{theirs}={ours}" for ours, theirs in column_of.items()]
+            return {"columns": told} | cohort_report(services.cohort.check(upload, column_of))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -162,7 +164,9 @@ def _cells(cells: object, num_values: int) -> tuple[tuple[str, ...], ...]:
 
 
 def _column_of(columns: object) -> dict[str, str]:
-    if not isinstance(columns, dict) or not all(isinstance(column, str) for column in columns.values()):
-        raise InvalidRequestError(f"columns = {columns!r}: it must map columns of a manifest to those of the CSV")
-    texts("columns", list(columns), len(OFFERED), OFFERED)
-    return columns
+    """`["THEIRS=OURS"]`, as the command line writes it → ours: theirs."""
+    pairs = [text.rpartition("=") for text in texts("columns", columns, len(OFFERED))]
+    ours = texts("a column of a manifest", [name for *_, name in pairs], len(OFFERED), OFFERED)
+    if len(set(ours)) < len(ours) or not all(theirs for theirs, *_ in pairs):
+        raise InvalidRequestError(f"columns = {columns!r}: write THEIRS=OURS, each of ours once")
+    return {name: theirs for theirs, _, name in pairs}
