@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 from urllib.parse import unquote
 
+from gradio import FileData
 from gradio.processing_utils import save_base64_to_cache
 from gradio.utils import get_upload_folder
 
@@ -13,6 +14,8 @@ from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.services.request_checks import check_text
 
+File = FileData | str
+"""As gradio_client sends it, or text, as MCP clients do: for `FileData` alone Gradio would fetch any address they name."""
 FILE_ROUTE = "/gradio_api/file="
 """In a link to a file that this app has made or was sent."""
 HOW_TO_SEND = "send it with handle_file(...) of gradio_client, or as a data: URI, or as a link that this app has given"
@@ -54,8 +57,7 @@ def texts(name: str, value: Any, most: int, allowed: Sequence[str] = ()) -> tupl
 def uploaded_file(given: Any, name: str, suffix: str = "") -> Path:
     """The file behind what was sent: an upload, a data: URI, or a link to a file of this app.
 
-    Gradio does not check what `gr.api` hands on, so any file of the server could be named. Nothing is fetched from
-    other addresses.
+    Gradio does not check what `gr.api` hands on, so any file of the server could be named. No address is asked.
 
     Args:
         given: a dictionary with a `path`, as gradio_client sends files, or text, as MCP clients send them.

@@ -4,7 +4,6 @@ import shutil
 from typing import Literal
 
 import gradio as gr
-from gradio import FileData
 
 from medi_core.data.manifest import SPLITS
 from medi_core.data.uploaded_rows import read_metadata
@@ -16,7 +15,7 @@ from medi_core.services.augmentation import CELL, PlanConfig
 from medi_core.services.cohort import OFFERED, cohort_report
 from medi_core.services.generation import MAX_SEED
 from medi_core.services.request_checks import check_number
-from medi_core.ui.api_inputs import metadata_type, record_of, texts, uploaded_file, whole_number
+from medi_core.ui.api_inputs import File, metadata_type, record_of, texts, uploaded_file, whole_number
 from medi_core.ui.handlers import reported, session_folder
 from medi_core.ui.shared import Shared
 
@@ -44,7 +43,7 @@ def build_table_endpoints(shared: Shared) -> None:
 
     @reported
     def evaluate(
-        predictions: FileData,
+        predictions: File,
         by: tuple[str, ...] = ("true", "center"),
         measure: Measure = "balanced_accuracy",
         split: list[Split] | None = None,
@@ -54,7 +53,7 @@ def build_table_endpoints(shared: Shared) -> None:
         """Accuracy of any tile classifier by subgroup, worst first, with 95 % intervals over patients.
 
         Args:
-            predictions: CSV, a row a tile: tile, true, predicted and/or p:<class>, and metadata (docs/audit.md).
+            predictions: CSV, as data: URI, a row a tile: tile, true, predicted or p:<class>, metadata (docs/audit.md).
             by: attributes, or crossings such as "cancer_type,center"; "true" = recall of each class.
             measure: of the subgroups.
             split: tiles of these splits only; none = all.
@@ -74,7 +73,7 @@ def build_table_endpoints(shared: Shared) -> None:
 
     @reported
     def plan(
-        table: FileData | None = None,
+        table: File | None = None,
         by: tuple[str, ...] = CELL,
         target: Kind = UNIFORM,
         level: int | None = None,
@@ -91,7 +90,7 @@ def build_table_endpoints(shared: Shared) -> None:
         """How many synthetic tiles each subgroup of a data set lacks; the plan that generate_dataset makes.
 
         Args:
-            table: CSV, a row a tile, with the attributes and patient_id; none = training tiles of the reference set.
+            table: CSV, as data: URI, a row a tile: attributes, patient_id; none = training tiles of the reference set.
             by: attributes to cross.
             target: uniform = all cells alike, lift = small cells to a quantile of all, worst = only the cells named.
             level: of uniform and worst: tiles a cell; none = as many as the largest has.
@@ -121,11 +120,11 @@ def build_table_endpoints(shared: Shared) -> None:
         return made.to_dict() | {"tiles": made.num_tiles, "plan": made.id}
 
     @reported
-    def check_data(zip: FileData, columns: list[str] | None = None) -> dict:
+    def check_data(zip: File, columns: list[str] | None = None) -> dict:
         """What of a cohort can be used and what cannot and why; it is deleted when it has been looked at.
 
         Args:
-            zip: of images and one CSV with a row a tile, at most 100 MB.
+            zip: of images and one CSV with a row a tile, as data: URI or link of this app, at most 100 MB.
             columns: what the CSV's columns are, e.g. "File name=path", "Hospital=center"; none = guessed by name.
         """
         path, folder = uploaded_file(zip, "zip", ".zip"), session_folder()

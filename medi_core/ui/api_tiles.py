@@ -15,7 +15,7 @@ from medi_core.services.generated_tile import GeneratedTile
 from medi_core.services.generation import DEFAULT_GUIDANCE, DEFAULT_STEPS, MAX_SEED, WINDOW_PX, GenerationRequest
 from medi_core.services.request_checks import ALL_LEVELS
 from medi_core.services.rerender import read_base_image
-from medi_core.ui.api_inputs import metadata_type, record_of, texts, uploaded_file, whole_number
+from medi_core.ui.api_inputs import File, metadata_type, record_of, texts, uploaded_file, whole_number
 from medi_core.ui.handlers import png_of, reported, session_folder, tile_name, write_download
 from medi_core.ui.shared import GPU_QUEUE, Shared
 
@@ -115,7 +115,7 @@ def build_tile_endpoints(shared: Shared) -> None:
 
     @reported
     def rerender(
-        image: FileData,
+        image: File,
         metadata: Metadata,
         strength: float = 0.5,
         seed: int = 0,
@@ -125,7 +125,7 @@ def build_tile_endpoints(shared: Shared) -> None:
         """One H&E tile re-rendered as if it had other metadata, e.g. came from another center.
 
         Args:
-            image: PNG, JPEG or TIFF of at most 10 MB; its centre is used.
+            image: PNG, JPEG or TIFF of at most 10 MB, as data: URI or link of this app; its centre is used.
             metadata: attribute → value to render it under, as `info` lists them.
             strength: how much is drawn anew: 0.01 = keep, 1 = all.
             seed: the same seed gives the same tile.
@@ -139,11 +139,11 @@ def build_tile_endpoints(shared: Shared) -> None:
         return _answer(service.generate(within_bounds(request))[0])
 
     @reported
-    def classify(image: FileData) -> dict:
+    def classify(image: File) -> dict:
         """Calibrated probability of each cancer type in one H&E tile; for research only, not a diagnosis.
 
         Args:
-            image: PNG, JPEG or TIFF of at most 10 MB; its centre is used.
+            image: PNG, JPEG or TIFF of at most 10 MB, as data: URI or link of this app; its centre is used.
         """
         (verdict,) = services.classification.verdicts([read_upload(uploaded_file(image, "image"))])
         return {
