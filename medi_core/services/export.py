@@ -103,8 +103,11 @@ def compare_into(
         StorageError: the folder cannot be written.
     """
     service = ComparisonService(generation)
-    num = sum(map(len, request.records())) * len(request.base.seeds)
-    open_tile_folder(folder)
+    records = [record for row in request.records() for record in row]
+    for record in records:
+        generation.check(replace(request.base, record=record))
+    num = len(records) * len(request.base.seeds)
+    open_tile_folder(folder)  # as in `generate_into`
     grid = service.compare(request, lambda report: on_progress(num * report.done / report.total, num))
     cells = [cell for row in grid for cell in row]
     tiles = {tile.id: tile for cell in cells for tile in cell.tiles}

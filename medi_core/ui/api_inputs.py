@@ -15,7 +15,7 @@ from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.services.request_checks import check_text
 
 File = FileData | str
-"""As gradio_client sends it, or text, as MCP clients do: for `FileData` alone Gradio would fetch any address they name."""
+"""As gradio_client sends it, or text, as MCP clients do: for `FileData` alone Gradio would fetch any address named."""
 FILE_ROUTE = "/gradio_api/file="
 """In a link to a file that this app has made or was sent."""
 HOW_TO_SEND = "send it with handle_file(...) of gradio_client, or as a data: URI, or as a link that this app has given"
