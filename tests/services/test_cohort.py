@@ -93,12 +93,8 @@ def test_the_report_as_json_counts_what_is_used_and_says_why_the_rest_is_not(ser
     table.loc[1, "File name"] = "tiles/nowhere.png"
     report = cohort_report(checked(service, write_cohort(tmp_path / "mine.zip", table)))
     assert json.loads(json.dumps(report)) == report
-    assert (report["rows"], report["rows_given"], report["patients"], report["dropped_columns"]) == (
-        11,
-        12,
-        6,
-        ["Comment"],
-    )
+    assert (report["rows"], report["rows_given"], report["patients"]) == (11, 12, 6)
+    assert report["dropped_columns"] == ["Comment"]
     assert report["faults"] == [{"what": "file not found", "rows": 1, "where": "row 2, e.g. 'tiles/nowhere.png'"}]
     [unknown] = report["unknown_values"]
     assert (unknown["attribute"], unknown["value"], unknown["num_tiles"]) == ("center", "Nice", 4)
