@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 
 import medi_core.public
+from medi_core.bootstrap import build_services
 from medi_core.cli import main
+from medi_core.settings import Settings
+from medi_core.ui.app import build_app, launch_options
 from tests.toy_explorer import write_example_files
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
@@ -42,18 +45,32 @@ def test_every_block_runs(kind, block, explorer, folder, names, monkeypatch, cap
     for name in ("checkpoint", "device", "dtype", "checkpoints_dir", "assets_dir", "cache_dir", "data_dir"):
         monkeypatch.setenv(f"MEDI_{name.upper()}", str(getattr(settings, name)))
     monkeypatch.chdir(folder)
-    if kind == "sh":
-        run_commands(block)
-        assert capsys.readouterr().out.strip(), "every command answers"
-        return
-    assert kind in ("python", "python mcp"), f"nobody runs blocks of {kind!r}"
     if kind == "python mcp" and not find_spec("mcp"):
         pytest.skip("mcp is not installed")
-    exec(compile(block.replace(ADDRESS, explorer.url), "docs/api.md", "exec"), names)
+    run(kind, block.replace(ADDRESS, explorer.url), names)
+    assert kind != "sh" or capsys.readouterr().out.strip(), "every command answers"
 
 
-def run_commands(block: str) -> None:
-    """Each line in this process: what it costs to start Python anew is not what is tested."""
+@pytest.mark.slow
+def test_every_block_runs_with_what_is_shipped(tmp_path, monkeypatch):
+    pytest.importorskip("mcp")
+    write_example_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDI_DATA_DIR", str(tmp_path / "data"))
+    services, names = build_services(Settings(data_dir=tmp_path / "data")), {}
+    blocks = build_app(services)
+    _, url, _ = blocks.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options(services))
+    for kind, block in BLOCKS:
+        run(kind, block.replace(ADDRESS, url), names)
+    blocks.close()
+
+
+def run(kind: str, block: str, names: dict[str, object]) -> None:
+    """Commands in this process, each line one: what it costs to start Python anew is not what is tested."""
+    assert kind in ("python", "python mcp", "sh"), f"nobody runs blocks of {kind!r}"
+    if kind != "sh":
+        exec(compile(block, "docs/api.md", "exec"), names)
+        return
     for line in block.splitlines():
         start, *arguments = line.split("python -m medi_core ")
         assert start == "", line

@@ -13,8 +13,6 @@ import pytest
 from PIL import Image
 
 from medi_core.data.tile_files import read_provenance
-from medi_core.ui.api import MCP_OFF, has_mcp
-from medi_core.ui.app import launch_options
 from tests.toys import synthetic_tissue
 
 mcp = pytest.importorskip("mcp")
@@ -141,11 +139,3 @@ def test_bad_input_is_one_message(refusal, tool, arguments, message):
     told = refusal(tool, **arguments)
     assert message in told
     assert "Traceback" not in told
-
-
-def test_without_the_package_the_app_is_launched_without_tools_and_says_how_to_have_them(explorer, monkeypatch):
-    assert launch_options(explorer.services)["mcp_server"] is True
-    monkeypatch.setattr("medi_core.ui.api.find_spec", lambda name: None)
-    assert not has_mcp()
-    assert launch_options(explorer.services)["mcp_server"] is False
-    assert "pip install -r requirements-mcp.txt" in MCP_OFF
