@@ -25,6 +25,7 @@ def main() -> int:
             import spaces  # noqa: F401  ZeroGPU patches CUDA: before torch is imported
         # heavy imports late: `--help` and a wrong flag answer at once
         from medi_core.bootstrap import build_services
+        from medi_core.ui.api import MCP_OFF, has_mcp
         from medi_core.ui.app import build_app, launch_options
 
         given = {name: getattr(flags, name) for name in ("checkpoint", "device", "dtype", "encoder", "tiles")}
@@ -33,6 +34,8 @@ def main() -> int:
     except MediError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if not has_mcp():
+        print(MCP_OFF)  # Gradio itself says where they are
     app = build_app(services)
     app.queue(default_concurrency_limit=None)
     try:

@@ -12,6 +12,7 @@ from medi_core.services.audit import AuditService
 from medi_core.services.augmentation import AugmentationService
 from medi_core.services.classification import ClassificationService
 from medi_core.services.cohort import CohortService
+from medi_core.services.comparison import ComparisonService
 from medi_core.services.copy_pairs import CopyAuditService
 from medi_core.services.dataset_generation import DatasetService
 from medi_core.services.embedding import EmbeddingService
@@ -38,6 +39,7 @@ class Services:
     settings: Settings
     checkpoint: Checkpoint
     generation: GenerationService
+    comparison: ComparisonService
     welcome: WelcomeService
     encoding: EncodingService
     reference: ReferenceService
@@ -86,6 +88,7 @@ def build_services(settings: Settings) -> Services:
         settings,
         checkpoint,
         generation,
+        ComparisonService(generation),
         welcome,
         encoding,
         reference,

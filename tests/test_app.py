@@ -1,6 +1,9 @@
 """What the app says when it starts. Run: pytest tests/test_app.py"""
 
+from pathlib import Path
 from types import SimpleNamespace
+
+import pytest
 
 import app
 from medi_core.bootstrap import build_services
@@ -17,6 +20,21 @@ def test_a_review_store_that_cannot_be_used_is_told_at_the_start_and_stops_nothi
     assert error.startswith("warning: reviews are off: ")
     assert "MEDI_DATA_DIR" in error
     assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_without_mcp_the_app_starts_all_the_same_and_says_how_to_have_its_tools(monkeypatch, capsys, is_installed):
+    launched = []
+    blocks = SimpleNamespace(queue=lambda **_: None, launch=lambda **options: launched.append(options["mcp_server"]))
+    settings = SimpleNamespace(assets_dir=Path())
+    monkeypatch.setattr("medi_core.bootstrap.build_services", lambda _: SimpleNamespace(settings=settings))
+    monkeypatch.setattr("medi_core.ui.app.build_app", lambda _: blocks)
+    monkeypatch.setattr("medi_core.ui.api.find_spec", lambda _: object() if is_installed else None)
+    monkeypatch.setattr(app, "warn_of_storage", lambda _: None)
+    monkeypatch.setattr("sys.argv", ["app.py"])
+    assert app.main() == 0
+    assert launched == [is_installed]
+    assert ("pip install -r requirements-mcp.txt" in capsys.readouterr().out) is not is_installed
 
 
 def test_a_folder_that_goes_with_the_machine_is_warned_of(tmp_path, monkeypatch, capsys):

@@ -111,6 +111,38 @@ def test_generate_writes_tiles_with_provenance_and_a_manifest_and_tells_the_supp
         assert np.array_equal(measured, stain_strengths(pixels), equal_nan=True)
 
 
+def test_compare_writes_each_combination_and_one_sheet(answer, tmp_path):
+    vary = ("--vary", "center", "Rome", "Lyon", "--vary", "eosin", 1, 5)
+    told = answer("compare", "--cancer-type", "Lung_adenocarcinoma", *vary, *FAST, "--seed", 7, "--out", "out")
+    lung = {"cancer_type": "Lung_adenocarcinoma"}
+    centers = [{"center": center, "eosin": eosin} for eosin in "15" for center in ("Rome", "Lyon")]
+    assert [cell["metadata"] for cell in told["cells"]] == [lung | center for center in centers]
+    assert told["cells"][1]["support"] == "rare (2 tiles, 1 patient)"
+    frame = read_manifest(told["manifest"])
+    assert set(frame["path"]) == {str(tmp_path / "out" / file) for cell in told["cells"] for file in cell["files"]}
+    assert set(frame["seed"]) == {"7"}
+    assert read_provenance((tmp_path / told["sheet"]).read_bytes())["rows"] == {"eosin": ["1", "5"]}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--vary", "center"), "choose at least one value"),
+        (("--vary", "center", "Rome", "--vary", "center", "Lyon"), "--vary center is given twice"),
+        (("--vary", "center", "Rome", "--center", "Lyon"), "center is held at one value and varied, too"),
+        (("--vary", "center", "Roma"), "did you mean 'Rome'"),
+    ],
+)
+def test_a_comparison_that_makes_no_sense_is_refused_and_leaves_nothing(refusal, tmp_path, flags, message):
+    assert message in refusal("compare", *flags, *FAST, "--out", "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_trust_needs_a_pair_and_a_reference_set(refusal):
+    assert "given: center Lyon. Name both" in refusal("trust", "--center", "Lyon")
+    assert "there is no reference set" in refusal("trust", *LUNG)
+
+
 def test_generate_for_people_prints_the_support_and_the_manifest(cli):
     code, out, err = cli("generate", *LUNG, *FAST, "--num", 1, "--out", "out")
     assert (code, err) == (0, "")

@@ -1,20 +1,16 @@
 """The command that audits a classifier by its predictions. It runs no model and opens no image."""
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medi_core.commands.fidelity import markdown_table
 from medi_core.commands.parsing import add_command, names
-from medi_core.data.plain_rows import plain_rows
 from medi_core.settings import Settings
 
 if TYPE_CHECKING:
     from medi_core.data.predictions import PredictionSet
-    from medi_core.metrics.disparity import Gap
-    from medi_core.services.audit import AuditConfig, AuditService
+    from medi_core.services.audit import AuditService
 
 # Heavy imports stand inside the commands that need them: `--help` answers at once.
 MEASURES = ("accuracy", "balanced_accuracy", "f1", "auc", "ece")
@@ -42,35 +38,17 @@ def add_evaluation_commands(commands) -> None:
 def evaluate(flags: argparse.Namespace) -> dict[str, Any]:
     """Overall, a table a kind of subgroup, and paired differences to a second model."""
     from medi_core.metrics.subgroup import Resampling
-    from medi_core.services.audit import AuditConfig, AuditService, available_measures, unavailable_measures
+    from medi_core.services.audit import AuditConfig, AuditService
+    from medi_core.services.audit_report import audit_report
 
     assets = Settings.from_environment().assets_dir
     service = AuditService(assets / "reference", assets / "predictions.parquet")
-    resampling = Resampling(seed=flags.seed)
-    config = AuditConfig(flags.measure, flags.min_tiles, flags.min_patients, resampling)
+    config = AuditConfig(flags.measure, flags.min_tiles, flags.min_patients, Resampling(seed=flags.seed))
     predictions = _predictions(service, flags.predictions, flags)
-    whole = [
-        service.audit(predictions, (), AuditConfig(name, resampling=resampling)).overall
-        for name in available_measures(predictions)
-    ]
-    answer = {
-        "model": predictions.model,
-        "tiles": len(predictions.tiles),
-        "patients": int(whole[0]["n_patients"]),
-        "classes": list(predictions.classes),
-        "measure": flags.measure,
-        "minimum": {"tiles": flags.min_tiles, "patients": flags.min_patients},
-        "resampling": asdict(resampling),
-        "bins": service.bins_of(),
-        "overall": [record for row in whole for record in plain_rows(row.to_frame().T)],
-        "not_measured": unavailable_measures(predictions),
-        "by": {",".join(by): _subgroups(service, predictions, by, config) for by in flags.by},
-    }
+    second = _predictions(service, flags.compare, flags) if flags.compare else None
+    answer = audit_report(service, predictions, flags.by, config, second)
     if flags.out:
         _write_subgroups(answer["by"][",".join(flags.by[0])]["subgroups"], flags.out)
-    if flags.compare:
-        second = _predictions(service, flags.compare, flags)
-        answer["comparison"] = _comparison(service, predictions, second, flags.by, config)
     return answer
 
 
@@ -117,39 +95,6 @@ def _write_subgroups(rows: list[dict[str, Any]], path: Path) -> None:
 
     with translate_write_errors(str(path)):
         pd.DataFrame(rows).to_csv(path, index=False)
-
-
-def _subgroups(
-    service: "AuditService", predictions: "PredictionSet", by: tuple[str, ...], config: "AuditConfig"
-) -> dict[str, Any]:
-    audit = service.audit(predictions, by, config)
-    return {
-        "subgroups": plain_rows(audit.subgroups),
-        "left_out": audit.num_left_out,
-        "gap": _plain(audit.gap),
-        "equalized_odds": _plain(audit.equalized_odds),
-        "equalized_odds_by": list(audit.odds_by),
-    }
-
-
-def _comparison(
-    service: "AuditService",
-    first: "PredictionSet",
-    second: "PredictionSet",
-    kinds: Sequence[tuple[str, ...]],
-    config: "AuditConfig",
-) -> dict[str, Any]:
-    tables = {",".join(by) or "overall": service.compare(first, second, by, config) for by in ((), *kinds)}
-    return {
-        "second": second.model,
-        "tiles": int(tables["overall"]["n"].sum()),
-        "by": {by: plain_rows(table) for by, table in tables.items()},
-    }
-
-
-def _plain(gap: "Gap | None") -> dict[str, Any] | None:
-    """As JSON: NaN becomes null."""
-    return None if gap is None else {k: None if v != v else v for k, v in asdict(gap).items()}
 
 
 def _remarks(found: dict[str, Any], by: str) -> list[str]:

@@ -4,7 +4,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medi_core.commands.parsing import add_command, add_encoder, progress, settings_of
+from medi_core.commands.parsing import (
+    add_command,
+    add_encoder,
+    add_metadata,
+    progress,
+    record_of_flags,
+    settings_of,
+)
 from medi_core.data.plain_rows import plain_rows
 
 if TYPE_CHECKING:
@@ -19,7 +26,7 @@ NUM_PAIRS = 10
 
 
 def add_fidelity_commands(commands) -> None:
-    """fidelity, probe and audit-copies."""
+    """fidelity, probe, trust and audit-copies."""
     summary = "distance of synthetic from held-out real tiles, beside that of other patients' real ones"
     command = add_command(commands, "fidelity", fidelity, summary, text=fidelity_text, checkpoint=True)
     choices = ("overall", "cancer_type", "center")
@@ -27,6 +34,10 @@ def add_fidelity_commands(commands) -> None:
     add_encoder(command)
     summary = "what probes trained on real tiles see in synthetic ones, against what was asked for"
     command = add_command(commands, "probe", probe, summary, text=probe_text, checkpoint=True)
+    add_encoder(command)
+    summary = "how far one cancer type at one center can be trusted, as probes measured it"
+    command = add_command(commands, "trust", trust, summary, text=trust_text, checkpoint=True)
+    add_metadata(command)
     add_encoder(command)
     summary = "tiles that look copied from a training region, against real tiles of other patients"
     command = add_command(commands, "audit-copies", audit_copies, summary, text=copies_text)
@@ -53,6 +64,13 @@ def probe(flags: argparse.Namespace) -> dict[str, Any]:
     services = build_services(settings_of(flags))
     tables = {name: plain_rows(services.fidelity.asked_versus_got(name)) for name in (*ASKED_IN, STAINS)}
     return {**compared(services.reference.load()), "tables": tables}
+
+
+def trust(flags: argparse.Namespace) -> dict[str, Any]:
+    """Support and trust of a combination."""
+    from medi_core.bootstrap import build_services
+
+    return build_services(settings_of(flags)).fidelity.trust_report(record_of_flags(flags))
 
 
 def audit_copies(flags: argparse.Namespace) -> dict[str, Any]:
@@ -83,6 +101,22 @@ def copies_text(answer: dict[str, Any]) -> str:
     )
     tables = (markdown_table(pd.DataFrame(answer[name])) for name in ("table", "pairs"))
     return "\n\n".join([line, *tables])
+
+
+def trust_text(answer: dict[str, Any]) -> str:
+    """One line of support, one of trust with what it was read from."""
+    lines = [f"in training: {answer['support']}"]
+    if (found := answer["trust"]) is None:
+        return "\n".join([*lines, "trust: not measured (too few tiles to judge by)"])
+    got, real = ("{:.2f} [{:.2f}, {:.2f}]".format(*found[name]) for name in ("agreement", "real_agreement"))
+    return "\n".join(
+        [
+            *lines,
+            f"trust: {found['value']:.2f}, by the {found['weakest']} asked for in {found['group']} pairs",
+            f"a probe names it on {got} of {found['num_tiles']:,} synthetic tiles and on {real} of "
+            f"{found['num_real']:,} held-out real ones of {found['num_patients']:,} patients (95 % intervals)",
+        ]
+    )
 
 
 def fidelity_text(answer: dict[str, Any]) -> str:

@@ -21,13 +21,22 @@ from medi_core.metadata.schema import ATTRIBUTE
 
 
 def add_generation_commands(commands) -> None:
-    """info, generate, rerender, build-welcome."""
+    """info, generate, compare, rerender, build-welcome."""
     add_command(commands, "info", info, "what a checkpoint knows", text=info_text, checkpoint=True)
 
     command = add_command(commands, "generate", generate, "tiles with provenance, and a manifest", checkpoint=True)
     add_metadata(command)
     _add_sampling(command, guidance=2.0)
     command.add_argument("--num", type=int, default=8, help="tiles; seeds SEED, SEED + 1, … (default: 8)")
+    command.add_argument("--side-px", type=int, default=128, help="multiple of 32, at most 512 (default: 128)")
+
+    summary = "the same seeds under other metadata: tiles, a manifest and one labelled sheet"
+    command = add_command(commands, "compare", compare, summary, text=compare_text, checkpoint=True)
+    vary = "values across; a second --vary goes down"
+    command.add_argument("--vary", nargs="+", action="append", required=True, metavar="ATTRIBUTE VALUE", help=vary)
+    add_metadata(command)
+    _add_sampling(command, guidance=2.0)
+    command.add_argument("--num", type=int, default=1, help="seeds a cell: SEED, SEED + 1, … (default: 1)")
     command.add_argument("--side-px", type=int, default=128, help="multiple of 32, at most 512 (default: 128)")
 
     command = add_command(commands, "rerender", rerender, "a tile as from another center", checkpoint=True)
@@ -66,21 +75,34 @@ def info_text(answer: dict[str, Any]) -> str:
 
 def generate(flags: argparse.Namespace) -> dict[str, Any]:
     """PNGs with provenance and a manifest."""
-    from medi_core.services.generation import MAX_TILES, GenerationRequest
+    return _generate_into(flags, _request(flags))
 
-    if not 1 <= flags.num <= MAX_TILES:
-        raise InvalidRequestError(f"--num {flags.num}: it must be from 1 to {MAX_TILES:,}")
-    request = GenerationRequest(
-        record_of_flags(flags),
-        tuple(range(flags.seed, flags.seed + flags.num)),
-        flags.steps,
-        flags.guidance,
-        _attribute_guidance(flags.guide),
-        (flags.side_px, flags.side_px),
-        window_px=flags.window_px,
-        guidance_interval=tuple(flags.guidance_interval),
-    )
-    return _generate_into(flags, request)
+
+def compare(flags: argparse.Namespace) -> dict[str, Any]:
+    """A counterfactual grid."""
+    from medi_core.bootstrap import build_services
+    from medi_core.services.comparison import comparison_of
+    from medi_core.services.export import compare_into
+
+    twice = [name for name, *_ in flags.vary]
+    if len(set(twice)) < len(twice):
+        raise InvalidRequestError(f"--vary {twice[0]} is given twice: list all its values after one --vary")
+    request = comparison_of(_request(flags), {name.replace("-", "_"): values for name, *values in flags.vary})
+    service = build_services(settings_of(flags)).generation
+    show = progress(flags, "Tiles")
+    made = compare_into(service, request, flags.out, lambda done, total: show(round(done, 1), total))
+    return {
+        "checkpoint": service.checkpoint.id,
+        "sheet": str(made.sheet),
+        "manifest": str(made.manifest),
+        "cells": [asdict(cell) for cell in made.cells],
+    }
+
+
+def compare_text(answer: dict[str, Any]) -> str:
+    """Each cell with the real training tiles behind it, then where all is."""
+    cells = [f"{', '.join(cell['metadata'].values())}: {cell['support']}" for cell in answer["cells"]]
+    return "\n".join([*cells, f"sheet: {answer['sheet']}", f"manifest: {answer['manifest']}"])
 
 
 def rerender(flags: argparse.Namespace) -> dict[str, Any]:
@@ -128,6 +150,24 @@ def _generate_into(flags: argparse.Namespace, request) -> dict[str, Any]:
         "manifest": str(export.manifest),
         "tiles": [asdict(tile) for tile in export.tiles],
     }
+
+
+def _request(flags: argparse.Namespace):
+    """From noise, one tile a seed."""
+    from medi_core.services.generation import MAX_TILES, GenerationRequest
+
+    if not 1 <= flags.num <= MAX_TILES:
+        raise InvalidRequestError(f"--num {flags.num}: it must be from 1 to {MAX_TILES:,}")
+    return GenerationRequest(
+        record_of_flags(flags),
+        tuple(range(flags.seed, flags.seed + flags.num)),
+        flags.steps,
+        flags.guidance,
+        _attribute_guidance(flags.guide),
+        (flags.side_px, flags.side_px),
+        window_px=flags.window_px,
+        guidance_interval=tuple(flags.guidance_interval),
+    )
 
 
 def _attribute_guidance(pairs: Sequence[str]) -> tuple[tuple[str, float], ...]:

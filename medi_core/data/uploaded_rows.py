@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from medi_core.data.feature_cache import tile_digest
-from medi_core.data.manifest import Fault, read_table
+from medi_core.data.manifest import COLUMNS, Fault, clean_text, convert_numbers, read_table, value_faults
 from medi_core.data.tile_dataset import STAINS, read_grid_tile, read_image
 from medi_core.errors import ManifestError
 from medi_core.stain.separation import stain_strengths
@@ -31,6 +31,35 @@ def read_bounded_table(csv: Path) -> pd.DataFrame:
             f"{csv.name} has more than {MAX_ROWS:,} rows: upload fewer tiles, or use the command line on the folder"
         )
     return read_table(csv)
+
+
+def read_metadata(csv: Path) -> pd.DataFrame:
+    """The rows of a table of tiles without their images, as a plan counts them: no path in it is looked up.
+
+    Args:
+        csv: columns of a manifest, in any number.
+
+    Returns:
+        Text (`None` where empty) and numbers (NaN), as `read_manifest` gives them.
+
+    Raises:
+        ManifestError: too large, no table, an unknown column, or one message with every cell that is not allowed.
+    """
+    frame = read_bounded_table(csv)
+    if unknown := [column for column in frame if column not in COLUMNS]:
+        raise ManifestError(
+            f"{csv.name} has unknown columns: {', '.join(map(repr, unknown))}; allowed: {', '.join(COLUMNS)}. "
+            "Rename or drop them"
+        )
+    if frame.empty:
+        raise ManifestError(f"{csv.name} has no rows")
+    faults = list(convert_numbers(frame))
+    for column in frame.select_dtypes(exclude="number"):
+        frame[column] = clean_text(frame[column])
+    faults += value_faults(frame)
+    if faults:
+        raise ManifestError(f"{csv.name} cannot be used: " + "; ".join(map(str, faults)))
+    return frame
 
 
 def require_inside(paths: Iterable[object], name: str) -> None:

@@ -181,6 +181,15 @@ class Vocabulary:
         )
 
 
+def describe(vocabulary: Vocabulary, record: MetadataRecord) -> str:
+    """`Breast invasive carcinoma · Indivumed · Eosin 4`, or `Unconditioned`."""
+    parts = [
+        f"{ATTRIBUTE[name].label} {value}" if name in vocabulary.bin_edges else display_name(value)
+        for name, value in record.to_dict().items()
+    ]
+    return " · ".join(parts) or "Unconditioned"
+
+
 def pair_key(cancer_type: str, center: str) -> str:
     return f"{cancer_type}{PAIR_SEPARATOR}{center}"
 

@@ -6,14 +6,15 @@ Everything stays in a folder of the caller's, who deletes it. Knows no widgets, 
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from medi_core.data.column_names import guess_columns
 from medi_core.data.import_table import resolve_columns
-from medi_core.data.manifest import COLUMNS, Fault, check_manifest
+from medi_core.data.manifest import COLUMNS, Fault, check_manifest, describe_rows, summarize_manifest
 from medi_core.data.patients import patients_of
 from medi_core.data.safe_zip import unpack_zip
 from medi_core.data.uploaded_rows import measure_tiles, read_bounded_table, require_inside
@@ -84,6 +85,23 @@ class Cohort:
     def new_centers(self) -> list[UnknownValue]:
         """Centers that the checkpoint does not know."""
         return [unknown for unknown in self.unknown if unknown.attribute == "center"]
+
+
+def cohort_report(cohort: Cohort) -> dict[str, Any]:
+    """What can be used, and what cannot and why, as plain JSON."""
+    faults = [
+        {"what": fault.what, "rows": int(fault.rows.sum()), "where": describe_rows(fault.rows, fault.given)}
+        for fault in cohort.faults
+    ]
+    return {
+        "name": cohort.name,
+        "rows_given": cohort.num_given,
+        "dropped_columns": list(cohort.dropped),
+        "faults": faults,
+        "unknown_values": [asdict(unknown) | {"close": list(unknown.close)} for unknown in cohort.unknown],
+        **summarize_manifest(cohort.tiles),
+        "patients": cohort.num_patients,
+    }
 
 
 class CohortService:

@@ -1,6 +1,6 @@
 """The counterfactual grid: the same seeds under conditions that differ in named attributes only."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from medi_core.errors import InvalidRequestError
@@ -48,6 +48,22 @@ class ComparisonRequest:
         ]
 
 
+def comparison_of(base: GenerationRequest, vary: Mapping[str, Sequence[str]]) -> ComparisonRequest:
+    """A comparison from one or two attributes with their values: the first across, the second down.
+
+    Raises:
+        InvalidRequestError: none or more than two attributes, one of them held by the record, no or too many values.
+    """
+    if not 1 <= len(vary) <= 2:
+        given = ", ".join(vary) or "none"
+        raise InvalidRequestError(f"vary = {given}: name one attribute, or two: the first across, the second down")
+    if held := [name for name in vary if name in base.record.to_dict()]:
+        raise InvalidRequestError(f"{held[0]} is held at one value and varied, too; give its values once")
+    (column, across), *rows = vary.items()
+    (row, down) = rows[0] if rows else (None, ())
+    return ComparisonRequest(base, column, tuple(across), row, tuple(down))
+
+
 @dataclass(frozen=True)
 class ComparisonCell:
     """One condition of the grid."""
@@ -59,19 +75,35 @@ class ComparisonCell:
     """One a seed."""
 
 
+Grid = list[list[ComparisonCell]]
+"""Rows of columns, as `ComparisonRequest.records`."""
+
+
 class ComparisonService:
     """Grids and interpolations, tile by tile through the generation service."""
 
     def __init__(self, generation: GenerationService) -> None:
         self._generation = generation
 
-    def stream(self, request: ComparisonRequest) -> Iterator[tuple[GenerationProgress, list[list[ComparisonCell]]]]:
+    def compare(
+        self, request: ComparisonRequest, on_progress: Callable[[GenerationProgress], None] = lambda _: None
+    ) -> Grid:
+        """Make the whole grid.
+
+        Raises:
+            UnknownValueError: a value that the checkpoint does not know; nothing is made.
+        """
+        for report in self.stream(request):
+            on_progress(report[0])
+        return report[1]
+
+    def stream(self, request: ComparisonRequest) -> Iterator[tuple[GenerationProgress, Grid]]:
         """Progress over the whole grid, with the rows finished so far; the last one holds the whole grid."""
         records = request.records()
         vocabulary = self._generation.vocabulary
         for record in (record for row in records for record in row):
             vocabulary.encode(record)  # refuse a wrong value before any waiting
-        grid: list[list[ComparisonCell]] = [[] for _ in records]
+        grid: Grid = [[] for _ in records]
         num_cells, made = sum(map(len, records)), 0
         for row, row_records in zip(grid, records, strict=True):
             for record in row_records:

@@ -8,6 +8,7 @@ patient and are alike within one; synthetic ones are not, so a distance may fall
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -102,6 +103,29 @@ class FidelityService:
         pair = MetadataRecord(cancer_type=record.cancer_type, center=record.center)
         tables = {name: self.asked_versus_got(name) for name in CELL}
         return trust_in(tables, pair, self._vocabulary.support_of(pair).status)
+
+    def trust_report(self, record: MetadataRecord) -> dict[str, Any]:
+        """`trust_of` a record as plain JSON, beside the support of what it asks for.
+
+        Returns:
+            `metadata`, `support` (in words) and `trust`: fields of `Trust`, or `None` where it is not measured.
+
+        Raises:
+            InvalidRequestError: no cancer type, or no center.
+            UnknownValueError: a value that the checkpoint does not know.
+            ReferenceSetError: nothing was measured for this checkpoint.
+        """
+        self._vocabulary.encode(record)
+        if record.cancer_type is None or record.center is None:
+            given = ", ".join(f"{name} {value}" for name, value in record.to_dict().items()) or "nothing"
+            raise InvalidRequestError(f"trust is measured of a cancer type at a center; given: {given}. Name both")
+        trust = self.trust_of(record)
+        support = self._vocabulary.support_of(record).describe()
+        return {
+            "metadata": record.to_dict(),
+            "support": support,
+            "trust": None if trust is None else asdict(trust),
+        }
 
     def _kept(self, key: tuple, compute: Callable[[ReferenceSet], pd.DataFrame]) -> pd.DataFrame:
         reference = self._reference.load()

@@ -5,7 +5,7 @@ import gradio as gr
 from medi_core.bootstrap import Services
 from medi_core.data.safe_zip import MAX_ZIP_BYTES
 from medi_core.ui.about_tab import build_about_tab
-from medi_core.ui.api import build_api
+from medi_core.ui.api import build_api, has_mcp
 from medi_core.ui.augment_tab import build_augment_tab
 from medi_core.ui.compare_tab import build_compare_tab
 from medi_core.ui.data_tab import build_data_tab
@@ -52,11 +52,12 @@ def build_app(services: Services) -> gr.Blocks:
 
 
 def launch_options(services: Services) -> dict:
-    """What Gradio 6 takes at launch rather than at build: looks."""
+    """What Gradio 6 takes at launch rather than at build: looks, and whether the endpoints are MCP tools, too."""
     return {
         "theme": gr.themes.Default(primary_hue="violet", neutral_hue="slate", font=["system-ui", "sans-serif"]),
         "css_paths": services.settings.assets_dir / "style.css",
         "footer_links": ["api", "settings"],
+        "mcp_server": has_mcp(),
         "show_error": True,
         "max_file_size": MAX_ZIP_BYTES,  # a single tile has a limit of its own
     }

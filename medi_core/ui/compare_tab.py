@@ -7,11 +7,13 @@ import gradio as gr
 
 from medi_core.data.tile_files import encode_zip
 from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
-from medi_core.metadata.vocabulary import Vocabulary, count
-from medi_core.services.comparison import ComparisonRequest, ComparisonService
+from medi_core.metadata.vocabulary import Vocabulary, count, describe
+from medi_core.services.comparison import ComparisonRequest, Grid
+from medi_core.services.contact_sheet import sheet_png
+from medi_core.services.export import SHEET_NAME
 from medi_core.services.generation import GenerationRequest
 from medi_core.services.streaming import stream
-from medi_core.ui.contact_sheet import Grid, contact_sheet, empty_grid_html, frame_alt, grid_html, sheet_png
+from medi_core.ui.grid_view import empty_grid_html, frame_alt, grid_html
 from medi_core.ui.handlers import (
     gallery_image,
     progress_html,
@@ -22,7 +24,7 @@ from medi_core.ui.handlers import (
     write_download,
 )
 from medi_core.ui.links import build_link_button, restore
-from medi_core.ui.metadata_controls import ANY, center_choices, describe, value_choices
+from medi_core.ui.metadata_controls import ANY, center_choices, value_choices
 from medi_core.ui.runs import wire_run
 from medi_core.ui.sampling_controls import build_sampling_controls
 from medi_core.ui.shared import Shared
@@ -35,7 +37,7 @@ SHOWN_CENTERS, SHOWN_TYPES = 4, 3
 def build_compare_tab(shared: Shared) -> None:
     """Widgets, handlers, wiring of the comparison tab."""
     generation, vocabulary = shared.services.generation, shared.services.generation.vocabulary
-    service = ComparisonService(generation)
+    service = shared.services.comparison
     swept = [(ATTRIBUTE[name].label, name) for name in vocabulary.attributes]
     columns, rows = _default_axes(vocabulary)
 
@@ -121,11 +123,11 @@ def build_compare_tab(shared: Shared) -> None:
         for report, grid in throttled(service.stream(request), lambda pair: pair[0]):
             status_now = progress_html(report.done, report.total, "Denoising")
             yield status_now, grid_html(vocabulary, request, grid) if report.tiles else gr.skip(), hidden, hidden
-        sheet = sheet_png(contact_sheet(vocabulary, request, grid), request, generation.checkpoint.id)
+        sheet = sheet_png(vocabulary, request, grid, generation.checkpoint.id)
         tiles = [tile for row in grid for cell in row for tile in cell.tiles]
         files = [tile_file(tile) for tile in {tile.id: tile for tile in tiles}.values()]
         png = gr.update(visible=True, value=write_download("medi-grid.png", sheet))
-        zipped = encode_zip(files, {"grid.png": sheet})
+        zipped = encode_zip(files, {SHEET_NAME: sheet})
         download = gr.update(visible=True, value=write_download("medi-grid.zip", zipped))
         yield (
             f"{count(len(tiles), 'tile')}, same seeds in every cell.",

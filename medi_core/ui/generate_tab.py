@@ -10,7 +10,7 @@ from PIL import Image
 
 from medi_core.data.tile_files import encode_zip
 from medi_core.metadata.schema import MetadataRecord
-from medi_core.metadata.vocabulary import count
+from medi_core.metadata.vocabulary import count, describe
 from medi_core.services.generated_tile import GeneratedTile
 from medi_core.services.generation import GenerationRequest
 from medi_core.ui.handlers import (
@@ -26,7 +26,7 @@ from medi_core.ui.handlers import (
     write_download,
 )
 from medi_core.ui.links import build_link_button, restore
-from medi_core.ui.metadata_controls import build_metadata_controls, describe, support_badge
+from medi_core.ui.metadata_controls import build_metadata_controls, support_badge
 from medi_core.ui.runs import wire_run
 from medi_core.ui.sampling_controls import (
     build_guidance_slider,

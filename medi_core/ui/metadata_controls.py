@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord, display_name
+from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
 from medi_core.metadata.vocabulary import Support, Vocabulary
 
 ANY = ""
@@ -64,15 +64,6 @@ def center_choices(vocabulary: Vocabulary, cancer_type: str | None) -> list[tupl
 def value_choices(vocabulary: Vocabulary, attribute: str) -> list[tuple[str, str]]:
     """Values of an attribute as (label, value)."""
     return [(vocabulary.label(attribute, value), value) for value in vocabulary.values[attribute]]
-
-
-def describe(vocabulary: Vocabulary, record: MetadataRecord) -> str:
-    """`Breast invasive carcinoma · Indivumed · Eosin 4`, or `Unconditioned`."""
-    parts = [
-        f"{ATTRIBUTE[name].label} {value}" if name in vocabulary.bin_edges else display_name(value)
-        for name, value in record.to_dict().items()
-    ]
-    return " · ".join(parts) or "Unconditioned"
 
 
 def support_badge(vocabulary: Vocabulary, record: MetadataRecord) -> str:

@@ -7,6 +7,7 @@ import gradio as gr
 
 from medi_core.errors import InvalidRequestError
 from medi_core.metadata.schema import MetadataRecord
+from medi_core.metadata.vocabulary import describe
 from medi_core.services.generation import GenerationRequest
 from medi_core.services.rerender import BaseImage, prepare_base_image, read_base_image
 from medi_core.ui.handlers import (
@@ -20,7 +21,7 @@ from medi_core.ui.handlers import (
     tile_name,
     write_download,
 )
-from medi_core.ui.metadata_controls import build_metadata_controls, describe, support_badge
+from medi_core.ui.metadata_controls import build_metadata_controls, support_badge
 from medi_core.ui.runs import wire_run
 from medi_core.ui.sampling_controls import build_sampling_controls
 from medi_core.ui.shared import Shared

@@ -1,5 +1,6 @@
 """One's own cohort: good rows are kept, every other one is left out with a reason, and nothing leaves its folder."""
 
+import json
 import zipfile
 
 import numpy as np
@@ -10,7 +11,7 @@ from medi_core.data.feature_cache import tile_digest
 from medi_core.data.tile_dataset import read_grid_tile, read_image
 from medi_core.errors import InvalidRequestError, ManifestError
 from medi_core.services import cohort_use
-from medi_core.services.cohort import Cohort, CohortService
+from medi_core.services.cohort import Cohort, CohortService, cohort_report
 from medi_core.services.cohort_preview import NOT_RECORDED, preview, recorded, stain_bins
 from medi_core.services.cohort_use import classify_cohort, encode_cohort
 from medi_core.stain.separation import stain_strengths
@@ -85,6 +86,19 @@ def test_bad_rows_are_left_out_and_each_reason_names_its_rows(service, tmp_path)
     assert "the same pixels as an earlier row, row 7" in said
     assert "row 5" in said
     assert str(tmp_path) not in said, "the visitor knows nothing of our folders"
+
+
+def test_the_report_as_json_counts_what_is_used_and_says_why_the_rest_is_not(service, tmp_path):
+    table = cohort_table()
+    table.loc[1, "File name"] = "tiles/nowhere.png"
+    report = cohort_report(checked(service, write_cohort(tmp_path / "mine.zip", table)))
+    assert json.loads(json.dumps(report)) == report
+    assert (report["rows"], report["rows_given"], report["patients"]) == (11, 12, 6)
+    assert report["dropped_columns"] == ["Comment"]
+    assert report["faults"] == [{"what": "file not found", "rows": 1, "where": "row 2, e.g. 'tiles/nowhere.png'"}]
+    [unknown] = report["unknown_values"]
+    assert (unknown["attribute"], unknown["value"], unknown["num_tiles"]) == ("center", "Nice", 4)
+    assert report["center"] == {"Lyon": 7, "Nice": 4}
 
 
 def test_nothing_usable_and_columns_that_make_no_sense_are_one_message(service, tmp_path):

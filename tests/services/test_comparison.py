@@ -8,7 +8,7 @@ import pytest
 from medi_core.checkpoints import Checkpoint
 from medi_core.errors import InvalidRequestError, UnknownValueError
 from medi_core.metadata.schema import MetadataRecord
-from medi_core.services.comparison import MAX_CELLS, ComparisonRequest, ComparisonService
+from medi_core.services.comparison import MAX_CELLS, ComparisonRequest, ComparisonService, comparison_of
 from medi_core.services.generation import GenerationRequest, GenerationService
 
 BREAST, LUNG = "Breast_invasive_carcinoma", "Lung_adenocarcinoma"
@@ -34,6 +34,34 @@ def service(generation) -> ComparisonService:
 def reports(service):
     """Of a grid of three centers × two cancer types, two seeds."""
     return list(service.stream(ComparisonRequest(base(5, 9), "center", CENTERS, "cancer_type", TYPES)))
+
+
+def test_the_whole_grid_is_that_of_the_last_report(service, reports):
+    told = []
+    grid = service.compare(ComparisonRequest(base(5, 9), "center", CENTERS, "cancer_type", TYPES), told.append)
+    assert grid == reports[-1][1]
+    assert [report.done for report in told] == [report.done for report, _ in reports]
+
+
+def test_the_first_attribute_that_is_varied_goes_across_and_the_second_down():
+    assert comparison_of(base(), {"center": ["Rome"]}) == ComparisonRequest(base(), "center", ("Rome",))
+    both = comparison_of(base(), {"center": ["Rome", "Lyon"], "cancer_type": [LUNG]})
+    assert both == ComparisonRequest(base(), "center", ("Rome", "Lyon"), "cancer_type", (LUNG,))
+
+
+@pytest.mark.parametrize(
+    ("vary", "message"),
+    [
+        ({}, "vary = none: name one attribute, or two"),
+        ({"center": ["Rome"], "cancer_type": [LUNG], "age": ["1"]}, "vary = center, cancer_type, age: name one"),
+        ({"eosin": ["1", "2"]}, "eosin is held at one value and varied, too"),
+        ({"center": []}, "choose at least one value"),
+        ({"smell": ["strong"]}, "attribute 'smell' is unknown"),
+    ],
+)
+def test_what_cannot_be_varied_is_said(vary, message):
+    with pytest.raises(InvalidRequestError, match=message):
+        comparison_of(base(), vary)
 
 
 def test_rows_and_columns_are_in_the_order_asked_for(reports):

@@ -1,4 +1,4 @@
-"""Many tiles into a folder, part by part. Run: pytest tests/services"""
+"""Tiles into a folder: many, part by part, or the grid of a comparison. Run: pytest tests/services"""
 
 from pathlib import Path
 
@@ -9,10 +9,13 @@ from PIL import Image
 
 from medi_core.checkpoints import Checkpoint
 from medi_core.data.manifest import read_manifest
+from medi_core.data.tile_files import read_provenance
 from medi_core.errors import StorageError, UnknownValueError
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.services import export
-from medi_core.services.export import generate_into
+from medi_core.services.comparison import ComparisonService, comparison_of
+from medi_core.services.contact_sheet import sheet_png
+from medi_core.services.export import compare_into, generate_into
 from medi_core.services.generation import GenerationRequest, GenerationService
 
 RECORD = MetadataRecord("Lung_adenocarcinoma", "Lyon")
@@ -89,3 +92,32 @@ def test_an_unknown_value_or_an_unusable_folder_is_refused_before_any_sampling(
     with pytest.raises(error):
         generate_into(service, request(1, record), folder)
     assert not Path(tmp_path / "out").exists()
+
+
+VARY = {"center": ["Rome", "Lyon"], "cancer_type": ["Lung_adenocarcinoma", "Breast_invasive_carcinoma"]}
+
+
+def test_a_comparison_is_written_as_tiles_with_their_manifest_and_one_labelled_sheet(service, tmp_path):
+    asked, seen = comparison_of(request(2, MetadataRecord()), VARY), []
+    made = compare_into(service, asked, tmp_path / "out", lambda *counts: seen.append(counts))
+    grid = ComparisonService(service).compare(asked)
+    cells = [cell for row in grid for cell in row]
+    assert [(cell.metadata, cell.support) for cell in made.cells] == [
+        (cell.record.to_dict(), cell.support.describe()) for cell in cells
+    ]
+    assert made.cells[1].support == "rare (2 tiles, 1 patient)"
+    for written, cell in zip(made.cells, cells, strict=True):
+        for file, tile in zip(written.files, cell.tiles, strict=True):
+            assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / file)), tile.image)
+    assert len(read_manifest(made.manifest)) == 8
+    assert made.sheet.read_bytes() == sheet_png(service.vocabulary, asked, grid, service.checkpoint.id)
+    assert read_provenance(made.sheet.read_bytes())["columns"] == {"center": ["Rome", "Lyon"]}
+    assert seen[-1] == (8, 8)
+
+
+def test_a_comparison_of_an_unknown_value_leaves_no_folder(service, tmp_path):
+    with pytest.raises(UnknownValueError, match="did you mean 'Rome'"):
+        compare_into(
+            service, comparison_of(request(1, MetadataRecord()), {"center": ["Lyon", "Roma"]}), tmp_path / "out"
+        )
+    assert not (tmp_path / "out").exists()

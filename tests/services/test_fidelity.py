@@ -11,7 +11,7 @@ import pytest
 
 from medi_core.commands.fidelity import add_fidelity_commands, markdown_table
 from medi_core.data.reference_set import COLUMNS, ReferenceSet
-from medi_core.errors import InvalidRequestError, ReferenceSetError
+from medi_core.errors import InvalidRequestError, ReferenceSetError, UnknownValueError
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import Support, Vocabulary, pair_key
 from medi_core.services.asked_versus_got import asked_versus_got, measure_requests, stain_agreement
@@ -252,6 +252,22 @@ def test_trust_is_unknown_where_it_was_not_measured(reference_set):
     noise = np.random.default_rng(1).normal(size=reference_set.features.shape).astype(np.float32)
     blind = service_of(dataclasses.replace(reference_set, features=noise))
     assert blind.trust_of(MetadataRecord(cancer_type="lung", center="Lyon")) is None  # a ratio of two chances
+
+
+def test_a_report_of_trust_holds_its_numbers_and_the_support_or_says_that_it_was_not_measured(reference_set):
+    service = service_of(reference_set, rare=(("lung", "Paris"),))
+    record = MetadataRecord(cancer_type="lung", center="Lyon")
+    report = json.loads(json.dumps(service.trust_report(record)))
+    trust = service.trust_of(record)
+    assert report["metadata"] == {"cancer_type": "lung", "center": "Lyon"}
+    assert report["support"].startswith("seen (")
+    assert report["trust"] == json.loads(json.dumps(dataclasses.asdict(trust)))
+    unmeasured = service.trust_report(MetadataRecord(cancer_type="lung", center="Paris"))
+    assert (unmeasured["trust"], unmeasured["support"][:4]) == (None, "rare")
+    with pytest.raises(InvalidRequestError, match=r"given: center Lyon\. Name both"):
+        service.trust_report(MetadataRecord(center="Lyon"))
+    with pytest.raises(UnknownValueError, match="'Lyonn' is not in"):
+        service.trust_report(MetadataRecord(cancer_type="lung", center="Lyonn"))
 
 
 def test_a_set_built_without_probes_says_how_to_get_them(reference_set):

@@ -1,13 +1,16 @@
-"""The named endpoints, through HTTP."""
+"""The named endpoints that make or look at tiles, through HTTP. The others: tests/api/test_table_endpoints.py"""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
 from medi_core.data.tile_files import PNG_KEY
+from medi_core.services.contact_sheet import HEADER_PX, MARGIN_PX, ROW_LABEL_PX
 from tests.toys import synthetic_tissue
 
 RECORD = {"cancer_type": "Lung_adenocarcinoma", "center": "Paris", "eosin": "5"}
@@ -87,8 +90,9 @@ def test_a_tile_is_classified_through_http_as_by_the_service(client, running_app
     [
         ({"metadata": {"center": "Pariss"}}, "did you mean 'Paris'"),
         ({"metadata": {"colour": "red"}}, "metadata names colour; known: cancer_type"),
-        ({"metadata": {}, "num": 65}, "at most 64"),
-        ({"metadata": {}, "num": -1}, "number of tiles = 0"),
+        ({"metadata": {"center": 3}}, "center = 3: it must be text"),
+        ({"metadata": {}, "num": 65}, "num = 65: it must be a whole number from 1 to 64"),
+        ({"metadata": {}, "num": -1}, "num = -1: it must be a whole number from 1 to 64"),
         ({"metadata": {}, "side_px": 100}, "multiple of 32"),
         ({"metadata": {}, "window_px": 100}, "window in px = 100: it must be a multiple of 32"),
         ({"metadata": {}, "window_px": 160}, "the tile has 128×128 px; choose a smaller window"),
@@ -102,9 +106,46 @@ def test_bad_input_comes_back_as_one_clear_message(client, arguments, message):
         client.predict(**arguments, api_name="/generate")
 
 
-def test_nothing_but_the_four_named_endpoints_is_offered(client):
+def test_nothing_but_the_named_endpoints_is_offered(client):
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(endpoints) == {"/info", "/generate", "/rerender", "/classify"}
+    tiles = {"/info", "/generate", "/generate_tile", "/compare", "/rerender", "/classify", "/generate_dataset"}
+    assert set(endpoints) == tiles | {"/trust", "/evaluate", "/plan", "/check_data"}
+
+
+def test_one_tile_is_the_same_as_among_many(client):
+    png = client.predict(RECORD, seed=8, steps=2, api_name="/generate_tile")
+    among = client.predict(RECORD, num=3, seed=6, steps=2, api_name="/generate")
+    assert Path(png).read_bytes() == Path(among[2]["file"]).read_bytes()
+
+
+def test_a_comparison_is_one_sheet_of_the_tiles_that_generate_makes(client):
+    vary = {"center": ["Rome", "Paris"], "cancer_type": ["Lung_adenocarcinoma", "Breast_invasive_carcinoma"]}
+    path = client.predict({"eosin": "5"}, vary, seed=7, steps=2, api_name="/compare")
+    alone = client.predict(RECORD, seed=7, steps=2, api_name="/generate_tile")
+    with Image.open(path) as sheet, Image.open(alone) as tile:
+        provenance = json.loads(sheet.text[PNG_KEY])
+        left = ROW_LABEL_PX + 128 + 2 + MARGIN_PX  # the second column: Paris; the first row: lung
+        cut = sheet.convert("RGB").crop((left, HEADER_PX, left + 128, HEADER_PX + 128))
+        assert np.array_equal(np.asarray(cut), np.asarray(tile.convert("RGB")))
+    assert provenance["columns"] == {"center": ["Rome", "Paris"]}
+    assert provenance["metadata"] == {"eosin": "5"}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "vary", "more", "message"),
+    [
+        ({}, ["center"], {}, "it must map one or two attributes to lists of values"),
+        ({}, {"center": "Rome"}, {}, "it must be a list of at most 48 texts"),
+        ({}, {"center": [1]}, {}, "it must be a list of at most 48 texts"),
+        ({"center": "Rome"}, {"center": ["Lyon"]}, {}, "center is held at one value and varied, too"),
+        ({}, {"center": ["Rome"] * 5}, {"num": 10}, "the grid has 50 tiles; at most 48"),
+        ({}, {"center": ["Rome"] * 8}, {"steps": 200, "side_px": 512}, "too much for one call"),
+        ({}, {"center": ["Roma"]}, {}, "did you mean 'Rome'"),
+    ],
+)
+def test_a_comparison_that_makes_no_sense_is_one_clear_message(client, metadata, vary, more, message):
+    with pytest.raises(AppError, match=message):
+        client.predict(metadata, vary, **more, api_name="/compare")
 
 
 def test_a_file_of_the_server_cannot_be_named_as_an_upload(client, tmp_path):

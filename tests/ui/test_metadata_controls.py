@@ -3,8 +3,8 @@
 import gradio as gr
 
 from medi_core.metadata.schema import MetadataRecord
-from medi_core.metadata.vocabulary import Vocabulary
-from medi_core.ui.metadata_controls import build_metadata_controls, center_choices, describe, support_badge
+from medi_core.metadata.vocabulary import Vocabulary, describe
+from medi_core.ui.metadata_controls import build_metadata_controls, center_choices, support_badge
 
 
 def test_one_control_an_attribute_of_the_checkpoint(toy_vocabulary):

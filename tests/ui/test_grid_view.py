@@ -1,4 +1,4 @@
-"""The counterfactual grid as the page and the paper show it."""
+"""The counterfactual grid as the page and the paper show it. Run: pytest tests/ui/test_grid_view.py"""
 
 import re
 
@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from medi_core.metadata.schema import MetadataRecord
-from medi_core.services.comparison import ComparisonRequest, ComparisonService
+from medi_core.services.comparison import ComparisonRequest
+from medi_core.services.contact_sheet import HEADER_PX, ROW_LABEL_PX, contact_sheet
 from medi_core.services.generation import GenerationRequest
-from medi_core.ui.contact_sheet import HEADER_PX, ROW_LABEL_PX, contact_sheet, grid_html
+from medi_core.ui.grid_view import grid_html
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def compared(running_app):
         "cancer_type",
         ("Breast_invasive_carcinoma", "Lung_adenocarcinoma"),
     )
-    *_, (_, grid) = ComparisonService(running_app.services.generation).stream(request)
+    grid = running_app.services.comparison.compare(request)
     return running_app.services.generation.vocabulary, request, grid
 
 
