@@ -10,6 +10,7 @@ from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.services.comparison import ComparisonCell, ComparisonRequest
 from medi_core.services.generated_tile import GeneratedTile
+from medi_core.ui.glossary import term
 from medi_core.ui.handlers import data_uri, png_of
 from medi_core.ui.metadata_controls import describe
 
@@ -79,7 +80,10 @@ def sheet_png(sheet: Image.Image, request: ComparisonRequest, checkpoint_id: str
 
 
 def empty_grid_html() -> str:
-    return '<p class="medi-note">Choose what to sweep and press Compare: every cell starts from the same noise.</p>'
+    return (
+        '<p class="medi-note">Choose what to sweep and press Compare. Every cell starts from the same noise: what '
+        f"changes from one to the next is what you chose, and nothing else (a {term('counterfactual')}).</p>"
+    )
 
 
 def frame_alt(vocabulary: Vocabulary, start: MetadataRecord, end: MetadataRecord, weight: float) -> str:

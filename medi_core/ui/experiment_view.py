@@ -28,6 +28,7 @@ from medi_core.services.experiment_config import (
 )
 from medi_core.services.experiment_result import ExperimentResult
 from medi_core.services.streaming import stream
+from medi_core.ui.glossary import term
 from medi_core.ui.handlers import alert_html, progress_html, reported, write_download
 from medi_core.ui.plot_view import build_plot
 from medi_core.ui.runs import wire_run
@@ -35,8 +36,9 @@ from medi_core.ui.shared import Shared
 from medi_core.ui.tables import table_html
 
 INTRO = (
-    "Train a linear probe on the features of some centers, test it on others, with and without synthetic tiles. All "
-    "arms are tested on the same tiles; intervals hold patients and seeds."
+    f"Do synthetic tiles help? Train a linear {term('probe')} on the {term('features')} of some centers, test it on "
+    f"others, with and without synthetic tiles. The {term('shift')} says which; a {term('shortcut')} is one of them. "
+    f"All {term('arm', 'arms')} are tested on the same tiles; {term('interval', 'intervals')} hold patients and seeds."
 )
 SIZE_LABELS = {
     RARE_CENTER: "Training patients a class at the rare center",
