@@ -55,7 +55,7 @@ def build_audit_view(shared: Shared) -> None:
                 label="Predictions of your model (CSV)",
                 file_types=[".csv"],
                 elem_id="audit-upload",
-                height=120,
+                height=170,
             )
             with gr.Accordion("What the CSV holds", open=False):
                 gr.HTML(FORMAT, padding=False)

@@ -48,7 +48,7 @@ def build_data_tab(shared: Shared) -> None:
     gr.HTML(f'<p class="medi-note">{INTRO}</p>', padding=False)
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=300):
-            upload = gr.File(label="Zip", file_types=[".zip"], type="filepath", height=120, elem_id="data-upload")
+            upload = gr.File(label="Zip", file_types=[".zip"], type="filepath", height=170, elem_id="data-upload")
             with gr.Column(visible=False) as mapping:
                 gr.HTML(f'<p class="medi-note">{COLUMNS_NOTE}</p>', padding=False)
                 chosen = {name: _column(name) for name in FIRST}

@@ -54,7 +54,7 @@ def build_rerender_tab(shared: Shared) -> None:
                 label="Your tile",
                 file_types=list(UPLOAD_SUFFIXES),
                 type="filepath",
-                height=140,
+                height=170,
                 elem_id="rerender-upload",
             )
             base_note = gr.HTML(UPLOAD_NOTE, padding=False, elem_id="rerender-base-note")
