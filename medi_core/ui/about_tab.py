@@ -4,6 +4,7 @@ import gradio as gr
 
 from medi_core.checkpoints import Checkpoint
 from medi_core.metadata.schema import ATTRIBUTE
+from medi_core.ui.glossary import glossary_html
 from medi_core.ui.shared import Shared
 
 WHAT = """## What this is
@@ -28,6 +29,8 @@ def build_about_tab(shared: Shared) -> None:
     checkpoint, classification = shared.services.checkpoint, shared.services.classification
     gr.Markdown(WHAT)
     gr.Markdown(_running(checkpoint))
+    with gr.Accordion("The words of this page", open=False):
+        gr.HTML(glossary_html(), padding=False)
     with gr.Accordion("Model card of the generator, data and licences", open=True):
         gr.Markdown(_without_front_matter(checkpoint.model_card) or "This checkpoint has no model card.")
     with gr.Accordion("Model card of the classifier", open=False):

@@ -12,6 +12,7 @@ from medi_core.ui.data_tab import build_data_tab
 from medi_core.ui.embedding_tab import build_embedding_tab
 from medi_core.ui.fidelity_tab import build_fidelity_tab
 from medi_core.ui.generate_tab import build_generate_tab
+from medi_core.ui.page_head import build_page_head
 from medi_core.ui.rerender_tab import build_rerender_tab
 from medi_core.ui.review_tab import build_review_tab
 from medi_core.ui.shared import CACHE_SECONDS, Shared
@@ -36,7 +37,7 @@ TABS = {
 def build_app(services: Services) -> gr.Blocks:
     """All tabs around one set of services."""
     with gr.Blocks(title=TITLE, delete_cache=(CACHE_SECONDS, CACHE_SECONDS), analytics_enabled=False) as app:
-        gr.Markdown(f"# {TITLE}\n{NOTICE}", elem_classes="medi-head")
+        build_page_head(TITLE, NOTICE)
         base_tile, compare_tile, map_tiles = gr.State(("", 0.0)), gr.State(("", 0.0)), gr.State([])
         own = [gr.State(None, time_to_live=CACHE_SECONDS) for _ in range(3)]
         generate_record, plan_cell = gr.State(({}, 0.0)), gr.State(({}, 0.0))
@@ -54,13 +55,24 @@ def build_app(services: Services) -> gr.Blocks:
 def launch_options(services: Services) -> dict:
     """What Gradio 6 takes at launch rather than at build: looks, and whether the endpoints are MCP tools, too."""
     return {
-        "theme": gr.themes.Default(primary_hue="violet", neutral_hue="slate", font=["system-ui", "sans-serif"]),
+        "theme": _theme(),
         "css_paths": services.settings.assets_dir / "style.css",
         "footer_links": ["api", "settings"],
         "mcp_server": has_mcp(),
         "show_error": True,
         "max_file_size": MAX_ZIP_BYTES,  # a single tile has a limit of its own
     }
+
+
+def _theme() -> gr.themes.Base:
+    """Gradio's own, a shade darker where its text has a contrast below 4.5."""
+    plain = gr.themes.Default(primary_hue="violet", neutral_hue="slate", font=["system-ui", "sans-serif"])
+    return plain.set(
+        body_text_color_subdued="*neutral_600",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        color_accent="*primary_600",
+    )
 
 
 def _tab_in_link(request: gr.Request):

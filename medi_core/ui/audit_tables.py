@@ -13,6 +13,7 @@ from medi_core.metadata.schema import display_name
 from medi_core.metadata.vocabulary import count
 from medi_core.services.audit import Audit, Cell
 from medi_core.ui.handlers import data_uri
+from medi_core.ui.tables import scroll_html
 
 MEASURES = {
     "balanced_accuracy": "Balanced accuracy",
@@ -99,7 +100,7 @@ def ranking_html(audit: Audit) -> str:
     head = "".join(f'<th scope="col">{title}</th>' for title in heads)
     note = f"<p class='medi-note'>Not ranked: {minimum_text(audit)}, or no value.</p>"
     table = f'<table class="medi-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-    return f'<b>Subgroups, worst first</b><div class="medi-scroll">{table}</div>{note}'
+    return f"<b>Subgroups, worst first</b>{scroll_html(table)}{note}"
 
 
 def cell_html(cell: Cell, image_of: Callable[[pd.Series], np.ndarray | None]) -> str:
@@ -148,7 +149,7 @@ def _tiles(tiles: pd.DataFrame, image_of: Callable[[pd.Series], np.ndarray | Non
     title = f"<b>{min(len(tiles), NUM_TILES)} of {count(len(tiles), 'tile')}, wrong ones first</b>"
     missing = "" if has_image else '<p class="medi-note">' + NO_IMAGE + "</p>"
     table = f'<table class="medi-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-    return f'{title}<div class="medi-scroll">{table}</div>{missing}'
+    return f"{title}{scroll_html(table)}{missing}"
 
 
 def _measured(row: pd.Series) -> str:

@@ -17,13 +17,15 @@ from medi_core.services.audit import Audit, AuditConfig, available_measures, hel
 from medi_core.services.cohort import Cohort
 from medi_core.services.subgroup_columns import TRUE, recorded_columns
 from medi_core.ui.audit_tables import MEASURES, cell_html, measure_title, minimum_text, overall_html, ranking_html
+from medi_core.ui.glossary import term
 from medi_core.ui.handlers import alert_html, reported, write_download
 from medi_core.ui.plot_view import build_plot
 from medi_core.ui.shared import Shared
 
 INTRO = (
-    "How right a classifier of tiles is in each subgroup, with the number of tiles and patients behind every value. "
-    "Where a subgroup has one true class only, its value is the recall of that class and is called so."
+    f"How right a classifier of tiles is in each {term('subgroup')}, and which is the {term('worst group')}, with the "
+    f"number of tiles and patients behind every value. The measure to start with is {term('balanced accuracy')}; where "
+    f"a subgroup has one true class only, its value is the {term('recall')} of that class and is called so."
 )
 FORMAT = (
     "One row a tile: <code>tile</code> (the id of a tile of the reference set; the map's selection has them), "
@@ -53,7 +55,7 @@ def build_audit_view(shared: Shared) -> None:
                 label="Predictions of your model (CSV)",
                 file_types=[".csv"],
                 elem_id="audit-upload",
-                height=120,
+                height=170,
             )
             with gr.Accordion("What the CSV holds", open=False):
                 gr.HTML(FORMAT, padding=False)

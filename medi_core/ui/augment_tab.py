@@ -19,6 +19,7 @@ from medi_core.services.cohort import Cohort
 from medi_core.services.dataset_generation import MAX_TILES_IN_APP, DatasetProgress
 from medi_core.services.plan_tables import DEFAULT_NUM_WORST, read_shares, read_worst
 from medi_core.services.streaming import stream
+from medi_core.ui.glossary import term
 from medi_core.ui.handlers import alert_html, progress_html, reported, session_folder, write_download
 from medi_core.ui.links import build_link_button, restore
 from medi_core.ui.plot_view import build_plot
@@ -27,8 +28,8 @@ from medi_core.ui.shared import Shared
 from medi_core.ui.tables import table_html
 
 INTRO = (
-    "Count the tiles of each subgroup, and plan the synthetic ones that balance them. A cell that the generator cannot "
-    "be trusted with, as measured in Fidelity, can be left out; it is listed with the reason."
+    f"Count the tiles of each {term('subgroup')}, here called a cell, and plan the synthetic ones that balance them. A "
+    f"cell whose {term('trust')}, as measured in Fidelity, is too low can be left out; it is listed with the reason."
 )
 TARGET_LABELS = {
     UNIFORM: "All cells alike",

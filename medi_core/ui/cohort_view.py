@@ -13,7 +13,7 @@ from medi_core.metadata.vocabulary import count
 from medi_core.services.cohort import Cohort
 from medi_core.services.cohort_preview import SubgroupPreview
 from medi_core.ui.handlers import data_uri
-from medi_core.ui.tables import table_html
+from medi_core.ui.tables import scroll_html, table_html
 
 MAX_LISTED = 50
 """Values that are not known, or faults: a column mapped to the wrong one can have thousands."""
@@ -46,7 +46,7 @@ def subgroups_html(by: Sequence[str], subgroups: Sequence[SubgroupPreview]) -> s
     head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
     body = "".join(map(_subgroup, subgroups))
     table = f'<table class="medi-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    return f'<div class="medi-scroll" tabindex="0">{table}</div>'
+    return scroll_html(table)
 
 
 def _subgroup(subgroup: SubgroupPreview) -> str:

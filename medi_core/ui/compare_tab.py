@@ -178,7 +178,10 @@ def build_compare_tab(shared: Shared) -> None:
             values: value_choices(vocabulary, query[attribute]) if query.get(attribute) in vocabulary.attributes else []
             for attribute, values in (("column_attribute", "column_values"), ("row_attribute", "row_values"))
         }
-        return restore(query, controls, choices)
+        updates = dict(zip(controls, restore(query, controls, choices), strict=True))
+        if query.get("row_attribute") == NO_ROWS:
+            updates["row_values"] = _values_update(vocabulary, NO_ROWS, [])
+        return list(updates.values())
 
     # ----------------------------------------------------------------- wiring
     private = {"api_visibility": "private"}

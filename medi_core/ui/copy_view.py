@@ -126,5 +126,5 @@ def csv_of(report: CopyReport) -> bytes:
 def missing_window() -> str:
     return (
         '<p class="medi-note">The training image is not part of this app. Start it with '
-        "<code>--tiles manifest.csv</code>, or upload a zip in the Map tab, to see the window beside the tile.</p>"
+        "<code>--tiles manifest.csv</code>, or upload a zip in the tab Data, to see the window beside the tile.</p>"
     )

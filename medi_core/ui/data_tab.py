@@ -48,13 +48,15 @@ def build_data_tab(shared: Shared) -> None:
     gr.HTML(f'<p class="medi-note">{INTRO}</p>', padding=False)
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=300):
-            upload = gr.File(label="Zip", file_types=[".zip"], type="filepath", height=120, elem_id="data-upload")
+            upload = gr.File(label="Zip", file_types=[".zip"], type="filepath", height=170, elem_id="data-upload")
             with gr.Column(visible=False) as mapping:
                 gr.HTML(f'<p class="medi-note">{COLUMNS_NOTE}</p>', padding=False)
                 chosen = {name: _column(name) for name in FIRST}
                 with gr.Accordion("More columns", open=False):
                     chosen |= {name: _column(name) for name in order if name not in FIRST}
-                check = gr.Button("Check", variant="primary", elem_id="data-check")
+                with gr.Row():
+                    check = gr.Button("Check", variant="primary", elem_id="data-check", min_width=120)
+                    cancel_check = gr.Button("Cancel", interactive=False, min_width=120)
         with gr.Column(scale=7, min_width=320):
             status = gr.HTML("", padding=False, elem_id="data-status")
             report = gr.HTML("", padding=False, elem_id="data-report")
@@ -92,7 +94,8 @@ def build_data_tab(shared: Shared) -> None:
         if found is None:
             raise InvalidRequestError(NO_UPLOAD)
         column_of = {ours: theirs for ours, theirs in zip(order, columns, strict=True) if theirs}
-        waiting = [gr.skip()] * 9
+        waiting = [gr.skip()] * 10
+        yield progress_html(0, 1, "Starting"), *waiting
         for update in stream(lambda emit: service.check(found, column_of, lambda *done: emit(done))):
             if isinstance(update, tuple):
                 yield progress_html(*update, "Reading images"), *waiting
@@ -106,6 +109,7 @@ def build_data_tab(shared: Shared) -> None:
             gr.Dropdown(choices, value=start),
             gr.Dropdown([("nothing", NOTHING), *choices], value=second),
             write_download("manifest.csv", _manifest_csv(update, found.folder)),
+            on_preview(update, start, second) if names else "",
         )
 
     @reported
@@ -141,17 +145,24 @@ def build_data_tab(shared: Shared) -> None:
         on_upload, [upload, unpacked], [*cleared, *(chosen[name] for name in order)], api_visibility="private"
     )
     upload.clear(on_clear, unpacked, cleared, **quiet)
-    previewed = {"fn": on_preview, "inputs": [shared.cohort, by, across], "outputs": subgroups}
-    check.click(
+    wire_run(
+        check,
+        cancel_check,
+        status,
         on_check,
         [unpacked, *(chosen[name] for name in order)],
-        [status, *own, report, checked, by, across, as_csv],
+        [status, *own, report, checked, by, across, as_csv, subgroups],
+        shown=status,
+        queue="cohort",
+    )
+    gr.on(
+        [by.input, across.input],
+        on_preview,
+        [shared.cohort, by, across],
+        subgroups,
         api_visibility="private",
-        concurrency_id="cohort",
-        concurrency_limit=1,
-        show_progress="hidden",
-    ).success(**previewed, **quiet)
-    gr.on([by.input, across.input], **previewed, api_visibility="private", show_progress_on=subgroups)
+        show_progress_on=subgroups,
+    )
     wire_run(to_map, cancel, used, on_map, [shared.cohort], [used, shared.own_tiles], shown=used)
     wire_run(to_audit, cancel, used, on_audit, [shared.cohort], [used, shared.own_predictions], shown=used)
 

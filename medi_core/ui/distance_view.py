@@ -8,6 +8,7 @@ import pandas as pd
 from medi_core.errors import ReferenceSetError
 from medi_core.figures.dot_plot import dot_plot
 from medi_core.services.fidelity import ASKED, BLUR, FLOOR, OPEN, SHUFFLE, FidelityService
+from medi_core.ui.glossary import term
 from medi_core.ui.handlers import alert_html, reported, write_download
 from medi_core.ui.plot_view import build_plot
 from medi_core.ui.shared import Shared
@@ -24,8 +25,9 @@ MEASURES = {
     "coverage": "Coverage: share of held-out real tiles with a compared one nearby",
 }
 NOTE = (
-    "Everything is compared with real tiles of patients that the generator never saw, as many of each cancer type and "
-    "center on both sides (class only: of each cancer type). Read a value against <b>real, other patients</b> of the "
+    f"Everything is compared with {term('held-out')} real tiles, of patients that the generator never saw, as many of "
+    f"each cancer type and center on both sides (class only: of each cancer type), by default by {term('KID')}. Read a "
+    "value against <b>real, other patients</b> of the "
     "same row, never against 0. Blurred and stain-shuffled real tiles show what the measure sees. Bars: spread over 50 "
     "random subsets (kernel distance)."
 )

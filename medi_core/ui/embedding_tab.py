@@ -15,6 +15,7 @@ from medi_core.projection import ProjectionConfig
 from medi_core.services.cohort import Cohort
 from medi_core.services.cohort_use import OwnTiles
 from medi_core.services.streaming import stream
+from medi_core.ui.glossary import term
 from medi_core.ui.handlers import alert_html, gallery_image, progress_html, reported, write_download
 from medi_core.ui.plot_view import build_plot
 from medi_core.ui.point_view import counts_html, facts_html, neighbours_html, point_verdict_html
@@ -23,8 +24,9 @@ from medi_core.ui.shared import GPU_QUEUE, Shared
 
 OTHER_COLUMNS = (("Origin", "origin"), ("Support of the pair", "group"), ("Data set", "dataset"), ("Split", "split"))
 INTRO = (
-    "Each point is a tile, placed so that tiles with like features lie near each other. Distances across the map, and "
-    "the axes, mean nothing. Click a point for its tile; draw a lasso or a box to count what is inside."
+    f"Each point is a tile, placed so that tiles with like {term('features')} lie near each other. Distances across "
+    "the map, and the axes, mean nothing. Click a point for its tile; draw a lasso or a box to count what is inside. "
+    f"The {term('robustness index')} says whether like tiles share their disease or their hospital."
 )
 OWN_NOTE = (
     "Real tiles are shown where you have the same pixels, and tiles of your own are placed beside them: upload them, "

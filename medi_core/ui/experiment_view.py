@@ -28,6 +28,7 @@ from medi_core.services.experiment_config import (
 )
 from medi_core.services.experiment_result import ExperimentResult
 from medi_core.services.streaming import stream
+from medi_core.ui.glossary import term
 from medi_core.ui.handlers import alert_html, progress_html, reported, write_download
 from medi_core.ui.plot_view import build_plot
 from medi_core.ui.runs import wire_run
@@ -35,9 +36,11 @@ from medi_core.ui.shared import Shared
 from medi_core.ui.tables import table_html
 
 INTRO = (
-    "Train a linear probe on the features of some centers, test it on others, with and without synthetic tiles. All "
-    "arms are tested on the same tiles; intervals hold patients and seeds."
+    f"Do synthetic tiles help? Train a linear {term('probe')} on the {term('features')} of some centers, test it on "
+    f"others, with and without synthetic tiles. The {term('shift')} says which; a {term('shortcut')} is one of them. "
+    f"All {term('arm', 'arms')} are tested on the same tiles; {term('interval', 'intervals')} hold patients and seeds."
 )
+NOTHING_YET = "Choose cancer types and a shift, then press Run: the accuracy of each arm at each center appears here."
 SIZE_LABELS = {
     RARE_CENTER: "Training patients a class at the rare center",
     LOW_DATA: "Real training tiles a class",
@@ -81,7 +84,7 @@ def build_experiment_view(shared: Shared) -> None:
                 cancel = gr.Button("Cancel", interactive=False)
         with gr.Column(scale=7, min_width=320):
             status = gr.HTML("", padding=False, elem_id="experiment-status")
-            said = gr.HTML("", padding=False, elem_id="experiment-said")
+            said = gr.HTML(f'<p class="medi-note">{NOTHING_YET}</p>', padding=False, elem_id="experiment-said")
             plot = build_plot("Accuracy of each arm by center, with intervals", "experiment-plot", FIGURE_PX)
             with gr.Row():
                 as_csv = gr.DownloadButton("Download accuracy (CSV)", size="sm", visible=False)

@@ -13,6 +13,8 @@ from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import count, describe
 from medi_core.services.generated_tile import GeneratedTile
 from medi_core.services.generation import GenerationRequest
+from medi_core.ui.examples import examples_html
+from medi_core.ui.glossary import term
 from medi_core.ui.handlers import (
     gallery_image,
     png_of,
@@ -43,7 +45,14 @@ from medi_core.ui.verdict_view import PLAIN, VIEWS, caveat_html, tile_image, ver
 MAX_TILES = 16
 MAX_MAP_TILES = 200
 SEEDS_OFFERED = 1_000_000
-WELCOME_NOTE = "Made by this checkpoint; click a tile for its metadata, or choose your own and press Generate."
+WELCOME_NOTE = (
+    "Made by this model, none of them real. Click a tile to look closely, or choose what to ask for and press Generate."
+)
+WORDS = (
+    f'<p class="medi-note">What do the words mean? {term("tile", "Tile")} · {term("center")} · {term("TSS")} · '
+    f"{term('preparation')} · {term('stain')} · {term('support')} · {term('trust')} · {term('seed')} · "
+    f"{term('guidance')} · {term('denoising steps')}</p>"
+)
 MAKING_NOTE = "The first tiles of this checkpoint are being made …"
 
 
@@ -63,6 +72,7 @@ def build_generate_tab(shared: Shared) -> None:
     # ---------------------------------------------------------------- widgets
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
+            gr.HTML(WORDS, padding=False)
             metadata = build_metadata_controls(vocabulary, initial)
             badge = gr.HTML(badge_of(initial), padding=False, elem_id="generate-badge")
             num_tiles = gr.Slider(1, MAX_TILES, value=8, step=1, label="Number of tiles", buttons=[])
@@ -110,6 +120,7 @@ def build_generate_tab(shared: Shared) -> None:
                 elem_id="generate-gallery",
             )
             download_all = gr.DownloadButton("Download all (zip with manifest)", size="sm", visible=False)
+            gr.HTML(examples_html(vocabulary), padding=False)
             with gr.Column(visible=False) as detail:
                 with gr.Row(equal_height=False):
                     with gr.Column(min_width=260):

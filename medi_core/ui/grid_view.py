@@ -9,6 +9,7 @@ from medi_core.metadata.vocabulary import Vocabulary, describe
 from medi_core.services.comparison import ComparisonCell, ComparisonRequest, Grid
 from medi_core.services.contact_sheet import axis_label, row_label
 from medi_core.services.generated_tile import GeneratedTile
+from medi_core.ui.glossary import term
 from medi_core.ui.handlers import data_uri, png_of
 
 
@@ -32,7 +33,10 @@ def grid_html(vocabulary: Vocabulary, request: ComparisonRequest, grid: Grid) ->
 
 
 def empty_grid_html() -> str:
-    return '<p class="medi-note">Choose what to sweep and press Compare: every cell starts from the same noise.</p>'
+    return (
+        '<p class="medi-note">Choose what to sweep and press Compare. Every cell starts from the same noise: what '
+        f"changes from one to the next is what you chose, and nothing else (a {term('counterfactual')}).</p>"
+    )
 
 
 def frame_alt(vocabulary: Vocabulary, start: MetadataRecord, end: MetadataRecord, weight: float) -> str:

@@ -84,7 +84,7 @@ def build_plot(label: str, elem_id: str, height_px: int) -> gr.HTML:
     gr.set_static_paths([PLOTLY_JS])
     return gr.HTML(
         "",
-        html_template=f'<div class="medi-plot" role="img" aria-label="{label}" style="height: {height_px}px"></div>',
+        html_template=f'<div class="medi-plot" role="figure" aria-label="{label}" style="height: {height_px}px"></div>',
         js_on_load=_SCRIPT % str(PLOTLY_JS),
         elem_id=elem_id,
         apply_default_css=False,

@@ -11,6 +11,7 @@ from medi_core.metadata.schema import ATTRIBUTE, display_name
 from medi_core.services.classification import ClassificationService
 from medi_core.services.embedding import PointDetails
 from medi_core.ui.handlers import data_uri
+from medi_core.ui.tables import scroll_html
 from medi_core.ui.verdict_view import verdict_html
 
 LABELS = {
@@ -80,7 +81,7 @@ def neighbours_html(details: PointDetails, image_of: Callable[[str], np.ndarray 
     titles = ("", "Distance", "Cancer type", "Center", "Patient")
     head = "".join(f'<th scope="col">{title}</th>' for title in titles)
     table = f'<table class="medi-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-    return f'<b>Nearest real tiles</b><div class="medi-scroll">{table}</div><p class="medi-note">{NEIGHBOUR_NOTE}</p>'
+    return f'<b>Nearest real tiles</b>{scroll_html(table)}<p class="medi-note">{NEIGHBOUR_NOTE}</p>'
 
 
 def counts_html(counts: pd.DataFrame, by: str) -> str:
@@ -94,7 +95,7 @@ def counts_html(counts: pd.DataFrame, by: str) -> str:
     head = "".join(f'<th scope="col">{title}</th>' for title in (_label(by), "Real", "Synthetic", "Patients"))
     table = f'<table class="medi-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     title = f"<b>Selected: {total['real']:,} real and {total['synthetic']:,} synthetic tiles</b>"
-    return f'{title}<div class="medi-scroll">{table}</div>'
+    return f"{title}{scroll_html(table)}"
 
 
 def _label(name: str) -> str:

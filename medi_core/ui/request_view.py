@@ -8,6 +8,7 @@ from medi_core.figures.dot_plot import dot_plot
 from medi_core.figures.labels import interval_text
 from medi_core.metadata.schema import ATTRIBUTE, display_name
 from medi_core.services.asked_versus_got import AGREEMENT, ASKED_IN
+from medi_core.ui.glossary import term
 from medi_core.ui.handlers import alert_html, reported, write_download
 from medi_core.ui.plot_view import build_plot
 from medi_core.ui.shared import Shared
@@ -16,10 +17,11 @@ from medi_core.ui.tables import table_html
 REAL = "held-out real"
 SERIES = ("seen", "rare", "never seen", "attribute sweep", REAL)
 NOTE = (
-    "A probe learns each value on real tiles of training patients. Shown is how often it names the value asked for: on "
-    "synthetic tiles, by the support of their cancer type at their center, and on real tiles of other patients. Read "
-    "the one against the other, which it may exceed. Bars: 95 % intervals, over patients for real tiles. Values that "
-    "the probe could not learn are in the table."
+    f"A {term('probe')} learns each value on real tiles of training patients. Shown is how often it names the value "
+    f"asked for: on synthetic tiles, by the {term('support')} of their cancer type at their center, and on real tiles "
+    "of other patients. Read the one against the other, which it may exceed. Bars: 95 % "
+    f"{term('interval', 'intervals')}, over patients for real tiles. Values that the probe could not learn are in the "
+    "table."
 )
 
 

@@ -47,7 +47,7 @@ def build_rerender_tab(shared: Shared) -> None:
     classification = shared.services.classification
 
     # ---------------------------------------------------------------- widgets
-    gr.Markdown(EXPLANATION)
+    gr.HTML(f'<p class="medi-note">{EXPLANATION}</p>', padding=False)
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
             # a file, not an image component: browsers cannot show TIFF, and a damaged file gets our message
@@ -55,7 +55,7 @@ def build_rerender_tab(shared: Shared) -> None:
                 label="Your tile",
                 file_types=list(UPLOAD_SUFFIXES),
                 type="filepath",
-                height=140,
+                height=170,
                 elem_id="rerender-upload",
             )
             base_note = gr.HTML(UPLOAD_NOTE, padding=False, elem_id="rerender-base-note")
@@ -70,7 +70,7 @@ def build_rerender_tab(shared: Shared) -> None:
                 elem_classes="medi-large",
             )
             base_verdict = gr.HTML("", padding=False, elem_id="rerender-verdict")
-            gr.Markdown("**As from …**")
+            gr.HTML("<b>As from …</b>", padding=False)
             metadata = build_metadata_controls(vocabulary, MetadataRecord())
             badge = gr.HTML(support_badge(vocabulary, MetadataRecord()), padding=False)
             strength = gr.Slider(0.1, 1.0, value=0.5, step=0.05, label="Strength", buttons=[])

@@ -8,6 +8,7 @@ from medi_core.metadata.schema import display_name
 from medi_core.review.review_store import Study
 from medi_core.review.tasks import TASKS
 from medi_core.ui.handlers import data_uri
+from medi_core.ui.tables import scroll_html
 
 NOTE = (
     "Positive = synthetic: sensitivity is the share of synthetic tiles called synthetic. n: answers; then readers and "
@@ -137,4 +138,4 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     table = f'<table class="medi-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    return f'<div class="medi-scroll">{table}</div>'
+    return scroll_html(table)

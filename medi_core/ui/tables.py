@@ -17,7 +17,11 @@ def table_html(frame: pd.DataFrame, titles: Mapping[str, str]) -> str:
     for row in frame[list(titles)].itertuples(index=False, name=None):
         first, *others = map(_cell, row)
         body += f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in others)}</tr>'
-    table = f'<table class="medi-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return scroll_html(f'<table class="medi-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
+
+
+def scroll_html(table: str) -> str:
+    """A table in a box that scrolls; it can be focused, for without a mouse arrow keys scroll it."""
     return f'<div class="medi-scroll" tabindex="0">{table}</div>'
 
 

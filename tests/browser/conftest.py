@@ -3,39 +3,17 @@
 Needs Chromium on the path (or CHROMIUM=/path/to/it); nothing is downloaded.
 """
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.browser.driver import open_page
-
-ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update"
-START_SECONDS = 180
+from tests.browser.driver import CHROMIUM, FLAGS, open_page, open_state, serve_app
 
 
 @pytest.fixture(scope="session")
 def url() -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    app = subprocess.Popen([sys.executable, "app.py", "--port", str(port)], cwd=ROOT)
-    address = f"http://127.0.0.1:{port}/"
-    try:
-        _wait_for(address, app)
+    with serve_app() as address:
         yield address
-    finally:
-        app.terminate()
-        app.wait(30)
 
 
 @pytest.fixture(scope="session")
@@ -57,13 +35,17 @@ def page(browser, url):
     context.close()
 
 
-def _wait_for(address: str, app: subprocess.Popen) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        assert app.poll() is None, f"the app ended with {app.returncode}"
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.3)
-    raise AssertionError(f"no answer within {START_SECONDS} s")
+@pytest.fixture
+def quick_page(browser, url):
+    """Asks for three tiles in few steps."""
+    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    yield open_state(context, url, "generate", "Number of tiles", steps=6, num_tiles=3)
+    context.close()
+
+
+@pytest.fixture
+def quick_compare(browser, url):
+    """The Compare tab, in few steps; its accordion with them is open."""
+    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    yield open_state(context, url, "compare", "Seeds a cell", steps=6, num_seeds=1)
+    context.close()

@@ -23,12 +23,13 @@ def test_a_first_visitor_sees_eight_tiles_of_this_checkpoint_at_once(page):
     assert all(_has_texture(pixels(page, images.nth(i))) for i in range(8))
 
 
-def test_generate_shows_a_preview_then_tiles_and_the_clicked_one_large_with_its_measures(page):
+def test_generate_shows_a_preview_then_tiles_and_the_clicked_one_large_with_its_measures(quick_page):
+    page = quick_page
     page.locator("#generate-button").click()
     page.wait_for_selector("#generate-status progress", timeout=RUN_MS)  # a wait has a progress bar
     wait_for_text(page, "#generate-status", "Click one to look closely")
     images = page.locator("#generate-gallery img")
-    assert images.count() == 8
+    assert images.count() == 3
     first = pixels(page, images.first)
     assert first.shape == (128, 128, 3)
     assert _has_texture(first)
@@ -60,12 +61,14 @@ def test_cancel_stops_the_run_and_the_next_one_works(page):
     page.wait_for_selector("#generate-status progress", timeout=RUN_MS)
     page.get_by_role("button", name="Cancel").first.click()
     wait_for_text(page, "#generate-status", "Cancelled")
+    page.get_by_label("number input for Number of tiles").fill("1")
+    page.get_by_label("number input for Number of tiles").press("Enter")
     page.locator("#generate-button").click()
     wait_for_text(page, "#generate-status", "Click one to look closely")
 
 
-def test_compare_shows_a_grid_with_real_counts_and_a_zip_of_it(page):
-    page.get_by_role("tab", name="Compare").click()
+def test_compare_shows_a_grid_with_real_counts_and_a_zip_of_it(quick_compare):
+    page = quick_compare
     page.locator("#compare-button").click()
     page.get_by_text("same seeds in every cell").wait_for(timeout=RUN_MS)
     images = page.locator("#compare-grid img")
@@ -84,8 +87,8 @@ def test_compare_shows_a_grid_with_real_counts_and_a_zip_of_it(page):
     assert len([name for name in names if name.endswith(".png")]) == 13
 
 
-def test_the_interpolation_slider_moves_from_one_center_to_the_other(page):
-    page.get_by_role("tab", name="Compare").click()
+def test_the_interpolation_slider_moves_from_one_center_to_the_other(quick_compare):
+    page = quick_compare
     page.locator("#interpolate-button").click()
     frame = page.locator("#interpolated-tile img")
     frame.wait_for(timeout=RUN_MS)
@@ -146,7 +149,9 @@ def test_a_wrong_upload_is_explained_and_the_next_one_works(page, tmp_path):
 
 def test_a_link_restores_the_controls_and_gives_its_tiles(browser, url):
     context = browser.new_context(viewport={"width": 1440, "height": 1000})
-    query = "?tab=generate&cancer_type=Breast_invasive_carcinoma&center=Roswell+Park&eosin=4&seed=77&num_tiles=1"
+    query = (
+        "?tab=generate&cancer_type=Breast_invasive_carcinoma&center=Roswell+Park&eosin=4&seed=77&num_tiles=1&steps=6"
+    )
     seen = []
     for _ in range(2):
         page = open_page(context, url + query)
@@ -181,8 +186,8 @@ def test_a_tile_is_compared_with_its_own_center_first(page):
     page.get_by_role("button", name="Compare with other centers").click()
     page.get_by_text(re.compile(r"^From .*, seed \d+: press Compare\.$")).wait_for()
     page.locator("#compare-button").click()
-    page.get_by_text("same seeds in every cell").wait_for(timeout=RUN_MS)
-    assert page.locator("#compare-grid thead th").first.inner_text() == center
+    wait_for_text(page, "#compare-grid thead th", center)  # the grid is there before its tiles
+    page.get_by_role("button", name="Cancel").locator("visible=true").first.click()
 
 
 def test_a_click_on_the_map_shows_the_tile_and_a_box_counts_what_is_inside(page):
@@ -238,14 +243,7 @@ def test_a_generated_tile_is_a_star_on_the_map(page):
     )
 
 
-def test_the_keyboard_alone_generates(page):
-    page.locator("#generate-button").focus()
-    page.keyboard.press("Enter")
-    wait_for_text(page, "#generate-status", "Click one to look closely")
-
-
-@pytest.mark.parametrize("width", [390, 1440])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1440, "dark")])
 def test_no_tab_is_wider_than_the_screen_and_the_text_is_readable(browser, url, width, scheme):
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = open_page(context, f"{url}?__theme={scheme}")

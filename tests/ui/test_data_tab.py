@@ -24,6 +24,12 @@ def handler(running_app, name: str):
     return found
 
 
+def runs_of(running_app, status: str) -> list:
+    """The handlers that can be cancelled and report into this element."""
+    blocks = running_app.blocks.fns.values()
+    return [b.fn for b in blocks if getattr(b.fn, "__name__", "") == "until_stopped" and b.outputs[0].elem_id == status]
+
+
 def upload_of(running_app, archive: Path, before=None):
     """As the page hands it over: a copy of its own, which is deleted."""
     copy = archive.with_name(f"copy-of-{archive.name}")
@@ -39,7 +45,8 @@ def check(running_app, archive: Path) -> tuple:
         *_,
     ) = upload_of(running_app, archive)
     columns = upload_of(running_app, archive)[8:]
-    *_, last = handler(running_app, "on_check")(found, *(update.value for update in columns))
+    (on_check,) = runs_of(running_app, "data-status")
+    *_, last = on_check(threading.Event(), found, *(update.value for update in columns))
     return found, last
 
 
@@ -71,7 +78,7 @@ def test_a_refused_zip_leaves_no_folder_behind(running_app, archive, tmp_path):
 
 
 def test_the_report_counts_what_can_be_used_and_names_new_centers(running_app, archive):
-    _, (status, _, cohort, _, _, html, shown, by, across, download) = check(running_app, archive)
+    _, (status, _, cohort, _, _, html, shown, by, across, download, first) = check(running_app, archive)
     assert status == ""
     assert "12 of 12 rows can be used</b>: 6 patients, 12 images." in html
     assert "Nice" in html
@@ -80,22 +87,31 @@ def test_the_report_counts_what_can_be_used_and_names_new_centers(running_app, a
     assert list(table["path"]) == list(cohort_table()["File name"]), "as in the zip, not as on this machine"
     preview = handler(running_app, "on_preview")(cohort, "cancer_type", "center")
     assert "data:image/png" in preview
+    assert first == preview
+
+
+def test_a_check_can_be_cancelled(running_app, archive):
+    found, *_ = upload_of(running_app, archive)
+    columns, stop = upload_of(running_app, archive)[8:], threading.Event()
+    (on_check,) = runs_of(running_app, "data-status")
+    updates = on_check(stop, found, *(update.value for update in columns))
+    assert "progress" in next(updates)[0]
+    stop.set()
+    (last,) = updates
+    assert last[0].startswith("Cancelled")
+    assert not any(isinstance(update, str) for update in last[1:]), "nothing else is changed"
 
 
 def test_names_of_a_stranger_are_shown_as_text(running_app, tmp_path):
     table = cohort_table().replace({"Nice": "<script>alert(1)</script>"})
-    _, (*_, html, _, _, _, _) = check(running_app, write_cohort(tmp_path / "xss.zip", table))
+    _, (*_, html, _, _, _, _, _) = check(running_app, write_cohort(tmp_path / "xss.zip", table))
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
 
 
 def test_the_audit_gets_the_predictions_and_the_plan_the_tiles(running_app, archive):
     _, (_, _, cohort, *_) = check(running_app, archive)
-    to_map, to_audit = (
-        block.fn
-        for block in running_app.blocks.fns.values()
-        if getattr(block.fn, "__name__", "") == "until_stopped" and block.outputs[0].elem_id == "data-used"
-    )
+    to_map, to_audit = runs_of(running_app, "data-used")
     *_, (note, predictions) = to_audit(threading.Event(), cohort)
     with pytest.raises(gr.Error, match="there is no reference set"):
         list(to_map(threading.Event(), cohort))

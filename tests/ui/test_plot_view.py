@@ -12,6 +12,6 @@ def test_plotly_js_is_the_file_of_the_installed_package():
 
 def test_the_component_names_itself_to_a_screen_reader_and_asks_no_other_host():
     plot = build_plot("A map", "some-plot", 300)
-    assert 'role="img" aria-label="A map"' in plot.html_template
+    assert 'role="figure" aria-label="A map"' in plot.html_template
     assert str(PLOTLY_JS) in plot.js_on_load
     assert "http" not in plot.js_on_load
