@@ -7,15 +7,18 @@ spaces-overview (variables of the environment).
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
-from gradio_client import Client
+from gradio_client import Client, handle_file
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
@@ -43,9 +46,23 @@ SPACE = {
 }
 
 
+@dataclass(frozen=True)
+class RunningSpace:
+    """What a test looks at."""
+
+    url: str
+    code: Path
+    files: dict[str, tuple[int, int]]
+    """Of the code folder, before the start."""
+    home: Path
+    log: Path
+    process: subprocess.Popen
+    as_user: list[str]
+
+
 @pytest.fixture(scope="module")
-def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path, Path]]:
-    """The app as a Space runs it: its address, its code folder and the home of its user."""
+def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSpace]:
+    """The app as a Space runs it: the tracked files, another user than root, a code folder that cannot be written."""
     folder = tmp_path_factory.mktemp("space")
     folder.parent.chmod(0o755)
     folder.chmod(0o755)
@@ -58,6 +75,7 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path,
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    url, files = f"http://127.0.0.1:{port}/", listing(code)
     environment = {name: os.environ[name] for name in ("PATH", "OMP_NUM_THREADS", "LANG") if name in os.environ}
     environment |= SPACE | {"HOME": str(home), "TMPDIR": str(temporary), "GRADIO_SERVER_PORT": str(port)}
     log = folder / "app.log"
@@ -65,8 +83,8 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path,
         command = [*as_user, sys.executable, "app.py"]
         app = subprocess.Popen(command, cwd=code, env=environment, stdout=output, stderr=output)
     try:
-        wait_for(f"http://127.0.0.1:{port}/", app, log)
-        yield f"http://127.0.0.1:{port}/", code, home
+        wait_for(url, app, log)
+        yield RunningSpace(url, code, files, home, log, app, as_user)
     finally:
         app.terminate()
         app.wait(30)
@@ -103,6 +121,18 @@ def make_read_only(folder: Path) -> None:
         path.chmod(path.stat().st_mode & ~0o222)
 
 
+def listing(folder: Path) -> dict[str, tuple[int, int]]:
+    """Name → size and time of change of all that lies in a folder."""
+    found = {str(path.relative_to(folder)): path.stat() for path in folder.rglob("*")}
+    return {name: (facts.st_size, facts.st_mtime_ns) for name, facts in found.items()}
+
+
+def owner_of(process: subprocess.Popen) -> int:
+    """User id a process runs as."""
+    proc = Path(f"/proc/{process.pid}")
+    return proc.stat().st_uid if proc.exists() else os.geteuid()
+
+
 def wait_for(address: str, app: subprocess.Popen, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
@@ -116,11 +146,24 @@ def wait_for(address: str, app: subprocess.Popen, log: Path) -> None:
 
 
 def test_the_app_comes_up_where_a_space_runs_it_and_makes_a_tile(space):
-    url, code, home = space
-    before = sorted(code.rglob("*"))
-    client = Client(url, verbose=False, analytics_enabled=False)
+    client = Client(space.url, verbose=False, analytics_enabled=False)
+    assert client.predict(api_name="/info")["checkpoint"].startswith("medi-128@")
     (tile,) = client.predict({"cancer_type": "Breast_invasive_carcinoma"}, seed=3, steps=2, api_name="/generate")
     with Image.open(tile["file"]) as image:
         assert image.size == (128, 128)
-    assert client.predict(api_name="/info")["checkpoint"].startswith("medi-128@")
-    print(sorted(home.iterdir()), len(before))
+        assert np.asarray(image).std() > 5, "something is to be seen"
+    rerendered = client.predict(handle_file(tile["file"]), {"center": "Indivumed"}, steps=2, api_name="/rerender")
+    assert rerendered["origin"] == "synthetic"
+    said = space.log.read_text()
+    assert "error:" not in said
+    assert f"{space.code}/medi_core" not in said, "no traceback of ours"
+    assert listing(space.code) == space.files, "nothing is written where the code is"
+    assert stat.S_IMODE(space.code.stat().st_mode) & 0o222 == 0
+    assert owner_of(space.process) != 0, "not as root"
+    assert (space.home / ".local" / "share" / "medi-explorer").is_dir(), "reviews are kept in the user's home"
+
+
+def test_a_write_beside_the_code_would_have_failed(space):
+    """Else the test above would show nothing."""
+    attempt = [*space.as_user, "touch", str(space.code / "written")]
+    assert subprocess.run(attempt, capture_output=True, check=False).returncode != 0

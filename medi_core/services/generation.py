@@ -150,9 +150,7 @@ class GenerationService:
         self.checkpoint, self._batch_size = checkpoint, batch_size
         self._lock, self._cache_lock = threading.Lock(), threading.Lock()
         self._tiles: dict[str, GeneratedTile] = {}
-        self._on_device = on_zero_gpu(
-            lambda request: stream(lambda emit: self._run(request, emit)), self._gpu_seconds
-        )
+        self._on_device = on_zero_gpu(lambda request: stream(lambda emit: self._run(request, emit)), self._gpu_seconds)
 
     @property
     def vocabulary(self) -> Vocabulary:

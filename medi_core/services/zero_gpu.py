@@ -1,4 +1,4 @@
-"""Hugging Face ZeroGPU: borrow a GPU for one call, for as long as its request needs. Elsewhere the call stays as it is."""
+"""Hugging Face ZeroGPU: borrow a GPU for one call, for as long as its request needs. Elsewhere nothing changes."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -13,9 +13,9 @@ START_SECONDS = 10.0
 """To start the process that holds the GPU, and to bring the weights there."""
 SECONDS_A_STEP = 0.1
 SECONDS_AN_EVALUATION = 0.004
-"""Of the network, on one tile of 128 × 128 px. These three are guesses on the safe side: no card of ZeroGPU was measured.
-A visitor pays for the seconds used, not for those asked for; asking for too many costs a worse place in the queue,
-asking for too few ends the call."""
+"""Of the network, on one tile of 128 × 128 px. These three are guesses on the safe side: no card of ZeroGPU was
+measured. A visitor pays for the seconds used, not for those asked for; asking for too many costs a worse place in the
+queue, asking for too few ends the call."""
 MAX_SECONDS = 3600
 """More than any account has a day."""
 

@@ -7,7 +7,6 @@ pytest -m slow tests/services/test_zero_gpu.py
 import inspect
 import json
 import os
-import pickle
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.machinery import ModuleSpec
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import parse_qsl, urlsplit
@@ -82,9 +82,9 @@ def test_windows_and_guidance_cost_and_no_guidance_saves(tiny_services):
 
 
 def test_what_goes_to_the_process_with_the_gpu_and_back_can_be_sent(tiny_services):
-    sent = pickle.loads(pickle.dumps(replace(REQUEST, seeds=(7,), num_inference_steps=1)))
+    sent = ForkingPickler.loads(ForkingPickler.dumps(replace(REQUEST, seeds=(7,), num_inference_steps=1)))
     for progress in tiny_services.generation.stream(sent):
-        back = pickle.loads(pickle.dumps(progress))
+        back = ForkingPickler.loads(ForkingPickler.dumps(progress))
         assert (back.done, back.total, len(back.previews)) == (progress.done, progress.total, len(progress.previews))
     assert [tile.id for tile in back.tiles] == [tile.id for tile in progress.tiles]
 
@@ -136,7 +136,7 @@ def scheduler() -> Iterator[tuple[str, list[tuple[str, dict]]]]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Scheduler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}", asked
     server.shutdown()
 
@@ -158,7 +158,7 @@ def test_the_platforms_package_finds_the_model_on_the_gpu_at_the_start_and_is_as
         "GRADIO_ANALYTICS_ENABLED": "False",
     }
     command = [sys.executable, "-c", SPACE, str(tmp_path)]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert "FACTS " in run.stdout, run.stderr[-3000:]
     facts = json.loads(run.stdout.split("FACTS ")[1].splitlines()[0])
     assert facts["device"] == "cuda:0"
