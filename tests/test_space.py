@@ -1,7 +1,6 @@
-"""The repository as a Space: what its platforms accept, and the app where a Space would run it.
+"""The repository as a Space: its front matter, and the app where a Space would run it.
 
-Facts of the platforms, from the Hub's documentation in September 2026: spaces-config-reference, spaces-zerogpu,
-spaces-overview (variables of the environment).
+The variables of the environment are those of the Hub's documentation (spaces-overview) and of its Gradio image.
 """
 
 import os
@@ -20,6 +19,8 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
+
+from medi_core.services.publish_checks import space_card_faults
 
 ROOT = Path(__file__).parent.parent
 USER_ID = 1000
@@ -143,6 +144,10 @@ def wait_for(address: str, app: subprocess.Popen, log: Path) -> None:
         except OSError:
             time.sleep(0.2)
     raise AssertionError(f"no answer within {START_SECONDS} s: {log.read_text()[-3000:]}")
+
+
+def test_the_front_matter_is_what_spaces_and_zero_gpu_accept():
+    assert space_card_faults(ROOT) == []
 
 
 def test_the_app_comes_up_where_a_space_runs_it_and_makes_a_tile(space):
