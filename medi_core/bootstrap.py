@@ -1,7 +1,6 @@
 """`build_services(settings)`: the one place that wires objects together."""
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from medi_core.checkpoints import Checkpoint, load_checkpoint
@@ -25,6 +24,7 @@ from medi_core.services.review import ReviewService
 from medi_core.services.studies import StudyService
 from medi_core.services.tile_measures import MeasureService
 from medi_core.services.welcome import WelcomeService
+from medi_core.services.zero_gpu import is_zero_gpu
 from medi_core.settings import Settings
 
 CPU_BATCH = 8
@@ -71,7 +71,7 @@ def build_services(settings: Settings) -> Services:
     generation = GenerationService(checkpoint, CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH)
     welcome = WelcomeService(generation, settings.assets_dir / "welcome")
     # ZeroGPU lends its card for a call of the generator only
-    small_device = "cpu" if find_spec("spaces") else str(device)
+    small_device = "cpu" if is_zero_gpu() else str(device)
     encoding = EncodingService(small_device, settings.cache_dir / "features", settings.encoder)
     classification = ClassificationService(settings.classifier_dir, small_device)
     reference = ReferenceService(generation, encoding, settings.assets_dir / "reference")

@@ -50,3 +50,7 @@ class PredictionsError(MediError):
 
 class PlanError(MediError):
     """An augmentation plan that cannot be read, or does not fit the checkpoint or the folder it is to be run with."""
+
+
+class PublishError(MediError):
+    """Something that must not be published, or that the hub does not take."""

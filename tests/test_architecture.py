@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("bootstrap", "checkpoints", "data", "errors", "figures", "metadata", "planning", "projection", "review"),
         *("services", "storage"),
     },
-    "services": LEAVES | {"checkpoints", "classifier_checkpoint", "device", "storage"},
+    "services": LEAVES | {"checkpoint_checks", "checkpoints", "classifier_checkpoint", "device", "storage"},
     # areas
     "checkpoints": {"checkpoint_checks", "errors", "metadata", "models", "pipelines", "storage"},
     "checkpoint_checks": {"errors", "metadata", "models", "pipelines"},
@@ -85,7 +85,7 @@ HOME_OF: dict[str, set[str]] = {
         *("checkpoints", "checkpoint_checks", "classifier_checkpoint", "data", "models", "training", "storage"),
     },
     "ray": {"engines"},
-    "huggingface_hub": {"checkpoints", "data", "models"},
+    "huggingface_hub": {"checkpoints", "commands", "data", "models", "services"},
     "umap": {"projection"},
     "sklearn": {"data", "metrics", "projection", "services", "training"},
     "skimage": {"stain"},

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from math import ceil, lcm
+from math import ceil, lcm, prod
 from numbers import Integral
 from typing import Any
 
@@ -18,7 +18,7 @@ from medi_core.checkpoints import Checkpoint
 from medi_core.errors import InvalidRequestError
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary
-from medi_core.pipelines.guidance import GuidanceTerm
+from medi_core.pipelines.guidance import GuidanceTerm, active_terms
 from medi_core.pipelines.medi_pipeline import SIDE_MULTIPLE_PX, TRAINED_SIDE_PX, to_uint8
 from medi_core.services.generated_tile import GeneratedTile
 from medi_core.services.request_checks import (
@@ -32,7 +32,7 @@ from medi_core.services.request_checks import (
     check_window,
 )
 from medi_core.services.streaming import stream
-from medi_core.services.zero_gpu import on_zero_gpu
+from medi_core.services.zero_gpu import gpu_seconds, on_zero_gpu
 from medi_core.stain.separation import stain_strengths
 
 MAX_TILES = 10_000
@@ -150,7 +150,7 @@ class GenerationService:
         self.checkpoint, self._batch_size = checkpoint, batch_size
         self._lock, self._cache_lock = threading.Lock(), threading.Lock()
         self._tiles: dict[str, GeneratedTile] = {}
-        self._on_device = on_zero_gpu(lambda request: stream(lambda emit: self._run(request, emit)))
+        self._on_device = on_zero_gpu(lambda request: stream(lambda emit: self._run(request, emit)), self._gpu_seconds)
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -206,6 +206,14 @@ class GenerationService:
     def find(self, tile_id: str) -> GeneratedTile | None:
         """A tile made lately; `None` once it has left the cache (its provenance makes it again)."""
         return self._tiles.get(tile_id)
+
+    def _gpu_seconds(self, request: GenerationRequest) -> int:
+        """For how long ZeroGPU is asked, generously: overlapping windows denoise each pixel up to four times."""
+        reports = self.checkpoint.pipeline.scheduler.order * request.num_inference_steps
+        passes = 1 + len(active_terms(self._guidance(request)))
+        overlap = 1 if request.window_px is None else 4
+        tiles = len(request.seeds) * overlap * prod(request.size_px) / TRAINED_SIDE_PX**2
+        return gpu_seconds(reports * ceil(len(request.seeds) / self._batch_size), reports * passes * tiles)
 
     def _run(self, request: GenerationRequest, emit: Callable[[GenerationProgress], None]) -> GenerationProgress:
         order = self.checkpoint.pipeline.scheduler.order  # of 2: two reports a step, but for the last
