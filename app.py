@@ -6,7 +6,7 @@ import sys
 from importlib.util import find_spec
 
 from medi_core.errors import MediError
-from medi_core.settings import Settings
+from medi_core.settings import QUIET, Settings
 
 
 def main() -> int:
@@ -20,29 +20,27 @@ def main() -> int:
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
     parser.add_argument("--port", type=int, default=os.environ.get("GRADIO_SERVER_PORT", "7860"))
     flags = parser.parse_args()
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         if find_spec("spaces"):
             import spaces  # noqa: F401  ZeroGPU patches CUDA: before torch is imported
         # heavy imports late: `--help` and a wrong flag answer at once
         from medi_core.bootstrap import build_services
-        from medi_core.ui.app import build_app, launch_options
+        from medi_core.ui.server import Server
+        from medi_core.web.logs import start_logs
 
         given = {name: getattr(flags, name) for name in ("checkpoint", "device", "dtype", "encoder", "tiles")}
-        services = build_services(Settings.from_environment(**given))
+        settings = Settings.from_environment(**given)
+        start_logs(settings.log_level)
+        services = build_services(settings)
         warn_of_storage(services)
+        server = Server(services)
     except MediError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    app = build_app(services)
-    app.queue(default_concurrency_limit=None)
     try:
-        app.launch(server_name=flags.host, server_port=flags.port, **launch_options(services))
-    except ValueError:
-        # Gradio asks its own first page, once and for 3 s, and gives up; readers who wait for a server that was started
-        # anew keep it busy for longer. It serves all the same.
-        if not app.is_running:
-            raise
-        app.block_thread()
+        server.serve(flags.host, flags.port)
     except OSError as error:
         print(f"error: cannot serve on {flags.host}:{flags.port}: {error}; give another --port", file=sys.stderr)
         return 2

@@ -50,3 +50,7 @@ class PredictionsError(MediError):
 
 class PlanError(MediError):
     """An augmentation plan that cannot be read, or does not fit the checkpoint or the folder it is to be run with."""
+
+
+class StoppingError(MediError):
+    """Work that was not finished because the app is being stopped."""

@@ -10,7 +10,7 @@ from medi_core.bootstrap import Services, build_services
 from medi_core.checkpoints import save_checkpoint
 from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.settings import Settings
-from medi_core.ui.app import build_app, launch_options
+from medi_core.ui.server import Server
 from tests.toy_classifier import save_toy_classifier
 from tests.toys import build_tiny_pipeline, build_toy_vocabulary
 
@@ -44,13 +44,16 @@ def running_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp
     save_checkpoint(build_tiny_pipeline(vocabulary_of_all_kinds()), folder / "tiny", {})
     save_toy_classifier(folder / "tile-classifier")
     settings = Settings(
-        *("tiny", "cpu", "float32", folder, assets), data_dir=folder / "data", admin_passphrase="open sesame"
+        *("tiny", "cpu", "float32", folder, assets),
+        data_dir=folder / "data",
+        admin_passphrase="open sesame",
+        rate_limit=0,  # tests are in a hurry
     )
     services = build_services(settings)
     services.welcome.store()
-    blocks = build_app(services)
-    _, url, _ = blocks.queue().launch(
-        prevent_thread_lock=True, server_name="127.0.0.1", quiet=True, **launch_options(services)
+    server = Server(services)
+    _, url, _ = server.blocks.launch(
+        prevent_thread_lock=True, server_name="127.0.0.1", quiet=True, **server.launch_options()
     )
-    yield RunningApp(url, services, blocks)
-    blocks.close()
+    yield RunningApp(url, services, server.blocks)
+    server.blocks.close(verbose=False)

@@ -1,0 +1,107 @@
+"""Gradio's Blocks and queue with an edge: a bug is noted and becomes one sentence; a full queue says so politely."""
+
+import logging
+import time
+from typing import Any
+
+import gradio as gr
+from gradio.queueing import Queue
+
+from medi_core.web.logs import log, log_fault
+
+MAX_WAITING = 40
+"""Runs that wait for the same device; whoever comes next is asked to come again."""
+MAX_WAITING_OF_SESSION = 8
+"""Runs of one session among them, so that one visitor does not fill it."""
+BUG = "Something went wrong here, and was noted. Nothing of yours is lost: try again, or reload the page."
+
+
+class GuardedBlocks(gr.Blocks):
+    """What every event of the app runs through."""
+
+    def queue(self, *args: Any, **kwargs: Any) -> "GuardedBlocks":
+        """As Gradio's, but full only for those who wait for the same thing."""
+        super().queue(*args, **kwargs)
+        made = self._queue
+        self._queue = WaitingRoom(
+            live_updates=made.live_updates,
+            concurrency_count=made.max_thread_count,
+            update_intervals=made.update_intervals,
+            max_size=None,
+            blocks=self,
+            default_concurrency_limit=made.default_concurrency_limit,
+        )
+        return self
+
+    async def process_api(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Run an event. What goes wrong reaches the visitor as one sentence, and the log without its values.
+
+        Raises:
+            gr.Error: whatever went wrong.
+        """
+        function = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
+        name, start, outcome = function.api_name or function.name, time.monotonic(), "cancelled"
+        try:
+            _check(function, inputs)
+            answer = await super().process_api(function, inputs, *args, **kwargs)
+            outcome = "done" if not answer["is_generating"] else ""
+            return answer
+        except gr.Error as error:  # for the visitor: no traceback in the log either
+            error.print_exception, outcome = False, "refused"
+            raise
+        except Exception as error:
+            outcome = "failed"
+            log_fault("bug", error, run=name)
+            raise gr.Error(BUG, print_exception=False) from None
+        finally:
+            if outcome:
+                log(logging.INFO, "run", name=name, outcome=outcome, ms=round((time.monotonic() - start) * 1000))
+
+    def occupancy(self) -> dict[str, int]:
+        """Runs waiting and running now."""
+        return {"waiting": len(self._queue), "running": self._queue.get_active_worker_count()}
+
+
+class WaitingRoom(Queue):
+    """Gradio's queue, whose limit counts all events: a full one for the model would stop the map as well."""
+
+    async def push(self, body: Any, request: Any, username: str | None) -> Any:
+        """Take a run in, or say politely why not (the route answers 503)."""
+        waiting = self._waiting_with(body)
+        own = sum(event.session_hash == body.session_hash for event in waiting)
+        if len(waiting) >= MAX_WAITING:
+            text = f"The queue is full: {len(waiting)} runs are waiting. Nothing is lost; please try again in a minute."
+            return False, text, "queue_full"
+        if body.session_hash and own >= MAX_WAITING_OF_SESSION:
+            return False, f"{own} runs of yours are waiting already: let them finish first.", "queue_full"
+        return await super().push(body, request, username)
+
+    def compute_analytics_summary(self, records: Any) -> dict[str, Any]:  # noqa: ARG002  as Gradio calls it
+        """None: Gradio would make a table of the last 10,000 events after each one, for a page that is off."""
+        return self.cached_event_analytics_summary
+
+    def _waiting_with(self, body: Any) -> list[Any]:
+        function = self.blocks.fns.get(body.fn_index)
+        queue = self.event_queue_per_concurrency_id.get(getattr(function, "concurrency_id", None))
+        return list(queue.queue) if queue else []
+
+
+def _check(function: Any, inputs: list[Any]) -> None:
+    """As many inputs as the function takes, and no file of another server, which Gradio would fetch."""
+    if len(inputs) < len(function.inputs):
+        raise gr.Error(f"this takes {len(function.inputs)} values, and {len(inputs)} were given")
+    if any(map(_names_remote_file, inputs)):
+        raise gr.Error("a file is named by an address: upload it, for this app fetches nothing from elsewhere")
+
+
+def _names_remote_file(value: Any) -> bool:
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, list):
+            todo.extend(item)
+        elif isinstance(item, dict):
+            if isinstance(path := item.get("path"), str) and "://" in path.replace("\\", "/"):
+                return True
+            todo.extend(item.values())
+    return False
