@@ -17,6 +17,8 @@ from medi_core.web.gate import Gate
 from medi_core.web.health import health_route
 from medi_core.web.security_headers import SecurityHeaders
 
+MAX_SESSIONS = 2000
+"""Kept in memory; the one that was quiet for longest makes room."""
 FAREWELL_SECONDS = 5.0
 """For answers that are under way when the app stops."""
 
@@ -47,6 +49,7 @@ class Server:
             "auth": self._accounts or None,
             "enable_monitoring": False,
             "ssr_mode": False,
+            "state_session_capacity": MAX_SESSIONS,
         }
 
     def state(self) -> dict[str, Any]:
