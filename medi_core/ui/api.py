@@ -4,7 +4,6 @@ from pathlib import Path
 
 import gradio as gr
 from gradio import FileData
-from gradio.utils import get_upload_folder
 
 from medi_core.data.tile_files import read_upload
 from medi_core.errors import InvalidImageError, InvalidRequestError, UnknownValueError
@@ -16,6 +15,7 @@ from medi_core.services.request_checks import ALL_LEVELS
 from medi_core.services.rerender import read_base_image
 from medi_core.ui.handlers import png_of, reported, tile_name, write_download
 from medi_core.ui.shared import GPU_QUEUE, Shared
+from medi_core.ui.uploads import uploaded_path
 
 MAX_API_TILES = 64
 MAX_API_WORK = 64 * 50 * 128**2
@@ -104,8 +104,8 @@ def build_api(shared: Shared) -> None:
 
 def _uploaded(image: FileData) -> Path:
     """The path of an upload; Gradio does not check what `gr.api` hands on, so any file of the server could be named."""
-    path = Path(image["path"] if isinstance(image, dict) and isinstance(image.get("path"), str) else "").resolve()
-    if not path.is_relative_to(Path(get_upload_folder()).resolve()) or not path.is_file():
+    path = uploaded_path(image.get("path") if isinstance(image, dict) else None)
+    if path is None:
         raise InvalidImageError("image is no uploaded file: send it with handle_file(...) of gradio_client")
     return path
 

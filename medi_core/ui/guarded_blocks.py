@@ -8,12 +8,14 @@ import gradio as gr
 from gradio.blocks import BlocksConfig
 from gradio.queueing import Queue
 
+from medi_core.ui.uploads import uploaded_path
 from medi_core.web.logs import log, log_fault
 
 MAX_WAITING = 40
 """Runs that wait for the same device; whoever comes next is asked to come again."""
 MAX_WAITING_OF_SESSION = 8
 """Runs of one session among them, so that one visitor does not fill it."""
+MAX_MESSAGE_CHARS = 1000
 BUG = "Something went wrong here, and was noted. Nothing of yours is lost: try again, or reload the page."
 
 
@@ -52,7 +54,7 @@ class GuardedBlocks(gr.Blocks):
             outcome = "done" if not answer["is_generating"] else ""
             return answer
         except gr.Error as error:  # for the visitor: no traceback in the log either
-            error.print_exception, outcome = False, "refused"
+            error.print_exception, error.message, outcome = False, _readable(str(error.message)), "refused"
             raise
         except Exception as error:
             outcome = "failed"
@@ -111,22 +113,23 @@ class _SessionConfig(BlocksConfig):
         return {}
 
 
+def _readable(message: str) -> str:
+    """Messages quote what was given: not all of it, where that is a book, and as characters that can be sent."""
+    text = message.encode("utf-8", "replace").decode()
+    half = MAX_MESSAGE_CHARS // 2
+    return text if len(text) <= MAX_MESSAGE_CHARS else f"{text[:half]} … {text[-half:]}"
+
+
 def _check(function: Any, inputs: list[Any]) -> None:
-    """As many inputs as the function takes, and no file of another server, which Gradio would fetch."""
+    """As many inputs as the function takes, and no file but an uploaded one: Gradio would copy or fetch it first."""
     if len(inputs) < len(function.inputs):
         raise gr.Error(f"this takes {len(function.inputs)} values, and {len(inputs)} were given")
-    if any(map(_names_remote_file, inputs)):
-        raise gr.Error("a file is named by an address: upload it, for this app fetches nothing from elsewhere")
-
-
-def _names_remote_file(value: Any) -> bool:
-    todo = [value]
+    todo = list(inputs)
     while todo:
         item = todo.pop()
         if isinstance(item, list):
             todo.extend(item)
         elif isinstance(item, dict):
-            if isinstance(path := item.get("path"), str) and "://" in path.replace("\\", "/"):
-                return True
+            if "meta" in item and "path" in item and uploaded_path(item["path"]) is None:
+                raise gr.Error("a file is named that was not uploaded: upload it first (gradio_client: handle_file)")
             todo.extend(item.values())
-    return False
