@@ -33,7 +33,7 @@ def vocabulary_of_all_kinds() -> Vocabulary:
 
 
 def toy_services(folder: Path, **settings: object) -> Services:
-    """Services of a tiny checkpoint and classifier, written into the folder; no rate limit, for tests are in a hurry."""
+    """Services of a tiny checkpoint and classifier, written into the folder; no rate limit: tests are in a hurry."""
     assets = folder / "assets"
     assets.mkdir()
     (assets / "style.css").write_text("")

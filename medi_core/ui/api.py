@@ -14,6 +14,7 @@ from medi_core.services.generation import DEFAULT_GUIDANCE, DEFAULT_STEPS, MAX_S
 from medi_core.services.request_checks import ALL_LEVELS
 from medi_core.services.rerender import read_base_image
 from medi_core.ui.handlers import png_of, reported, tile_name, write_download
+from medi_core.ui.runs import stop_when_gone
 from medi_core.ui.shared import GPU_QUEUE, Shared
 from medi_core.ui.uploads import uploaded_path
 
@@ -67,7 +68,7 @@ def build_api(shared: Shared) -> None:
         # after the request has checked that these are numbers: a text times a million is a long text
         if num * steps * side_px**2 * (1 if window_px is None else WINDOW_WORK) > MAX_API_WORK:
             raise InvalidRequestError("too much for one call: ask for fewer or smaller tiles, or fewer steps")
-        return [_answer(tile) for tile in service.generate(request)]
+        return [_answer(tile) for tile in service.generate(request, stop_when_gone())]
 
     @reported
     def rerender(
@@ -83,7 +84,7 @@ def build_api(shared: Shared) -> None:
         request = GenerationRequest(
             _record(metadata), (seed,), steps, guidance, (), base.image.shape[:2], base.image, strength
         )
-        return _answer(service.generate(request)[0])
+        return _answer(service.generate(request, stop_when_gone())[0])
 
     @reported
     def classify(image: FileData) -> dict:
