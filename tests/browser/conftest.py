@@ -31,7 +31,7 @@ def url() -> Iterator[str]:
     app = subprocess.Popen([sys.executable, "app.py", "--port", str(port)], cwd=ROOT)
     address = f"http://127.0.0.1:{port}/"
     try:
-        _wait_for(address, app)
+        wait_for(address, app)
         yield address
     finally:
         app.terminate()
@@ -57,7 +57,8 @@ def page(browser, url):
     context.close()
 
 
-def _wait_for(address: str, app: subprocess.Popen) -> None:
+def wait_for(address: str, app: subprocess.Popen) -> None:
+    """Until the app answers."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         assert app.poll() is None, f"the app ended with {app.returncode}"
