@@ -78,7 +78,8 @@ class Server:
             # started anew keep it busy for longer. It serves all the same.
             if not self.blocks.is_running:
                 raise
-        asked_to_stop.wait()
+        while not asked_to_stop.wait(0.5):  # without end, Windows would not hear Ctrl+C
+            pass
         self.stop()
 
     def stop(self) -> None:

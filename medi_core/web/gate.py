@@ -19,12 +19,13 @@ from medi_core.web.rate_limit import RateLimit
 API = "/gradio_api"
 FETCHING = (f"{API}/proxy=", f"{API}/run-history", f"{API}/vibe")
 """Routes of Gradio that ask other servers."""
-REMOTE_FILE = re.compile(rf"{API}/file[=/]\s*[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
-CALLS = tuple(f"{API}/{name}" for name in ("queue/join", "call/", "run/", "api/", "component_server"))
+REMOTE_FILE = re.compile(rf"{API}/file[=/]\s*[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+"""A scheme has two letters or more; `C:/` is a folder."""
+CALLS = tuple(f"{API}/{name}" for name in ("queue/join", "call/", "run/", "api/", "component_server", "mcp"))
 UPLOADS, LOGIN = (f"{API}/upload", f"{API}/process_recording"), ("/login",)
 SESSION = re.compile(rb'"session_hash"\s*:\s*"([^"]{1,200})"')
-MAX_BODY_BYTES = 10_000_000
-"""Of a call; files are uploaded, and have a limit of their own."""
+MAX_BODY_BYTES = 16_000_000
+"""Of a call, which may hold an image as text; uploads have a limit of their own."""
 SESSIONS_OF_ADDRESS = 20
 """A clinic, or the proxy of a Space, is one address with many visitors."""
 UPLOADS_PER_MINUTE, LOGINS_PER_MINUTE = 60, 10
