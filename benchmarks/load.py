@@ -36,6 +36,10 @@ import numpy as np
 
 from benchmarks.startup import APP, free_port, wait_for_page
 from benchmarks.tables import log, print_table
+from medi_core.data.tile_files import encode_blind
+from medi_core.review.blinding import TILES, NewItem, PlacedItem, neutral_id
+from medi_core.review.review_store import ReviewStore, Study, now
+from medi_core.review.study import StudyDesign
 from medi_core.services.review import SPECIALITIES
 
 START_SECONDS = 180
@@ -102,6 +106,13 @@ class Visitor:
 
     async def run(self, event: int, data: list, leave_after: float | None = None, **more: object) -> str | None:
         """Start an event and wait for its answer; `None`, "full", or what went wrong."""
+        try:
+            return await self._run(event, data, leave_after, **more)
+        except httpx.HTTPError as error:
+            await asyncio.sleep(RETRY_SECONDS)
+            return f"the connection broke: {error!r}"
+
+    async def _run(self, event: int, data: list, leave_after: float | None, **more: object) -> str | None:
         body = {"data": data, "fn_index": event, "session_hash": self.session} | more
         joined = await self._http.post("/gradio_api/queue/join", json=body)
         if joined.status_code == QUEUE_FULL:
@@ -125,7 +136,10 @@ class Visitor:
     async def ask_component(self, element: str, function: str, data: dict) -> dict:
         """A question of a component's script."""
         body = {"session_hash": self.session, "component_id": self.page.component(element), "fn_name": function}
-        answer = await self._http.post("/gradio_api/component_server", json=body | {"data": data})
+        try:
+            answer = await self._http.post("/gradio_api/component_server", json=body | {"data": data})
+        except httpx.HTTPError as error:
+            return {"error": f"the connection broke: {error!r}"}
         return answer.json() if answer.status_code == 200 else {"error": f"{answer.status_code} {answer.text}"}
 
 
@@ -222,14 +236,21 @@ def resident_mb(pid: int) -> float:
     return int(line.split()[1]) / 1000
 
 
-def new_study(folder: str, checkpoint: str) -> str:
-    """A study of a few tiles, as the command makes it; its code."""
-    command = ["review", "new", "Load", "--tasks", "realism", "--num-tiles", str(NUM_STUDY_TILES), "--practice", "0"]
-    command += ["--checkpoint", checkpoint, "--data-dir", folder, "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "medi_core", *command], cwd=APP.parent, check=True, capture_output=True
-    )
-    return json.loads(done.stdout)["study"]
+def new_study(folder: str) -> str:
+    """A study of a few tiles of noise, for it takes a while to make others; its code."""
+    design = StudyDesign("Load", ("realism",), num_tiles=NUM_STUDY_TILES, num_practice=0)
+    study, rng = Study(neutral_id(), design, {}, now(), None), np.random.default_rng(0)
+    facts = {"origin": "synthetic", "cancer_type": "", "center": "", "support": "", "case": "", "tile": ""}
+    items = [
+        NewItem(
+            PlacedItem(neutral_id(), TILES, False, {}),
+            (encode_blind(rng.integers(0, 256, (128, 128, 3), np.uint8)),),
+            facts,
+        )
+        for _ in range(NUM_STUDY_TILES)
+    ]
+    ReviewStore(Path(folder)).add_study(study, items)
+    return study.id
 
 
 def main() -> None:
@@ -247,7 +268,7 @@ def main() -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}/"
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as output:
-        study = new_study(folder, args.checkpoint)
+        study = new_study(folder)
         command = [sys.executable, str(APP), "--port", str(port), "--checkpoint", args.checkpoint]
         environment = os.environ | {"MEDI_DATA_DIR": folder}
         app = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=APP.parent, env=environment)
@@ -256,10 +277,14 @@ def main() -> None:
             results, memory = asyncio.run(visit(url, study, app.pid, args))
             free = asyncio.run(seconds_until_free(url))
         finally:
+            ended = app.poll()
             app.terminate()
             app.wait()
-        output.seek(0)
-        faults = output.read().decode().count("Traceback")
+            output.seek(0)
+            said = output.read().decode()
+            if ended is not None:
+                log(f"the app ended with exit code {ended}; it said:\n{said[-3000:]}")
+        faults = said.count("Traceback")
     for text in sorted(results.texts):
         log(f"error: {text}")
     rows = [
