@@ -1,12 +1,17 @@
 """Start MeDi Explorer: flags → settings → services → app. `python app.py --help`."""
 
 import argparse
+import ctypes
 import os
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 
 from medi_core.errors import MediError
 from medi_core.settings import QUIET, Settings
+
+M_ARENA_MAX = -8
+"""Of glibc's malloc.h."""
 
 
 def main() -> int:
@@ -22,6 +27,7 @@ def main() -> int:
     flags = parser.parse_args()
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    keep_memory_together()
     try:
         if find_spec("spaces"):
             import spaces  # noqa: F401  ZeroGPU patches CUDA: before torch is imported
@@ -45,6 +51,14 @@ def main() -> int:
         print(f"error: cannot serve on {flags.host}:{flags.port}: {error}; give another --port", file=sys.stderr)
         return 2
     return 0
+
+
+def keep_memory_together() -> None:
+    """On Linux: threads share two pools of memory. By default each takes one of many, and figures are built in dozens
+    of threads: what they free stays in all those pools, and the process grows.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, 2)
 
 
 def warn_of_storage(services) -> None:

@@ -3,7 +3,7 @@
     python -m benchmarks.load [--minutes 5] [--generating 32] [--mapping 8] [--reviewing 4]
 
     --checkpoint   passed on to app.py; default: medi-128
-    --minutes      how long; the first tenth warms up and is not counted; default: 5
+    --minutes      how long; the first fifth warms up and is not counted; default: 5
     --generating   visitors who ask for tiles, one after the other; each tenth time one leaves before the answer
     --mapping      visitors who colour the map and click its points
     --reviewing    readers who answer one question after the other
@@ -48,6 +48,8 @@ RETRY_SECONDS = 2.0
 LEAVES = 10
 """One in so many requests for tiles is left before its answer."""
 NUM_STUDY_TILES = 8
+WARM_UP = 0.2
+"""Of the time: reference set, map and classifier are loaded when they are first needed."""
 READING_SECONDS = 1.0
 """What a person needs between two answers, at least."""
 GENERATE, LEFT, COLOUR, CLICK, REVIEW = "generate", "generate, left", "map: colour", "map: click", "review: answer"
@@ -195,19 +197,19 @@ async def reviewing(page: Page, results: Results, study: str, name: str, rng: ra
 
 
 async def visit(url: str, study: str, pid: int, args: argparse.Namespace) -> tuple[Results, list[float]]:
-    """Let everybody come; what they met, and the app's memory in MB after the warm-up, at half time and at the end."""
+    """Let everybody come; what they met, and the app's memory in MB: after the warm-up, half way then, at the end."""
     async with httpx.AsyncClient(base_url=url, timeout=60) as http:
         page = Page(url, (await http.get("/config")).json())
     seconds = args.minutes * 60
     start, rng = time.monotonic(), random.Random(0)
-    results = Results(start + seconds / 10)
+    results = Results(start + WARM_UP * seconds)
     visitors = [
         *(generating(page, results, args.num, args.steps, random.Random(rng.random())) for _ in range(args.generating)),
         *(mapping(page, results, random.Random(rng.random())) for _ in range(args.mapping)),
         *(reviewing(page, results, study, f"reader {i}", random.Random(rng.random())) for i in range(args.reviewing)),
     ]
     tasks, memory = [asyncio.create_task(visitor) for visitor in visitors], []
-    for share in (0.1, 0.5, 1.0):
+    for share in (WARM_UP, 0.6, 1.0):
         done, _ = await asyncio.wait(
             tasks, timeout=start + share * seconds - time.monotonic(), return_when=asyncio.FIRST_EXCEPTION
         )
@@ -299,7 +301,7 @@ def main() -> None:
     print()
     growth = f"{memory[-1] / memory[0] - 1:+.1%}"
     cells = (*(f"{mb:.0f}" for mb in memory), growth, "≤ 5 %", f"{free:.1f}", faults)
-    header = ("app", "after warm-up", "half time", "end", "growth", "goal", "s until the queue is free", "tracebacks")
+    header = ("app", "after warm-up", "half way", "end", "growth", "goal", "s until the queue is free", "tracebacks")
     print_table(header, [("RSS (MB)", *cells)])
 
 
