@@ -1,12 +1,17 @@
 """Start MeDi Explorer: flags → settings → services → app. `python app.py --help`."""
 
 import argparse
+import ctypes
 import os
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 
 from medi_core.errors import MediError
-from medi_core.settings import Settings
+from medi_core.settings import QUIET, Settings
+
+M_ARENA_MAX = -8
+"""Of glibc's malloc.h."""
 
 
 def main() -> int:
@@ -20,36 +25,43 @@ def main() -> int:
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
     parser.add_argument("--port", type=int, default=os.environ.get("GRADIO_SERVER_PORT", "7860"))
     flags = parser.parse_args()
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    keep_memory_together()
     try:
         if find_spec("spaces"):
             import spaces  # noqa: F401  ZeroGPU patches CUDA: before torch is imported
         # heavy imports late: `--help` and a wrong flag answer at once
         from medi_core.bootstrap import build_services
         from medi_core.ui.api import MCP_OFF, has_mcp
-        from medi_core.ui.app import build_app, launch_options
+        from medi_core.ui.server import Server
+        from medi_core.web.logs import start_logs
 
         given = {name: getattr(flags, name) for name in ("checkpoint", "device", "dtype", "encoder", "tiles")}
-        services = build_services(Settings.from_environment(**given))
+        settings = Settings.from_environment(**given)
+        start_logs(settings.log_level)
+        services = build_services(settings)
         warn_of_storage(services)
+        server = Server(services)
     except MediError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if not has_mcp():
         print(MCP_OFF)  # Gradio itself says where they are
-    app = build_app(services)
-    app.queue(default_concurrency_limit=None)
     try:
-        app.launch(server_name=flags.host, server_port=flags.port, **launch_options(services))
-    except ValueError:
-        # Gradio asks its own first page, once and for 3 s, and gives up; readers who wait for a server that was started
-        # anew keep it busy for longer. It serves all the same.
-        if not app.is_running:
-            raise
-        app.block_thread()
+        server.serve(flags.host, flags.port)
     except OSError as error:
         print(f"error: cannot serve on {flags.host}:{flags.port}: {error}; give another --port", file=sys.stderr)
         return 2
     return 0
+
+
+def keep_memory_together() -> None:
+    """On Linux: threads share two pools of memory. By default each takes one of many, and figures are built in dozens
+    of threads: what they free stays in all those pools, and the process grows.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, 2)
 
 
 def warn_of_storage(services) -> None:

@@ -54,3 +54,7 @@ class PlanError(MediError):
 
 class PublishError(MediError):
     """Something that must not be published, or that the hub does not take."""
+
+
+class StoppingError(MediError):
+    """Work that was not finished because the app is being stopped."""

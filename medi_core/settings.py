@@ -4,7 +4,11 @@ import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from medi_core.errors import InvalidRequestError
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
+"""What libraries read from the environment, before they are imported, so that nothing is sent anywhere."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,12 @@ class Settings:
     """What must not be lost: the answers of reviews. On a Space, a mounted volume."""
     admin_passphrase: str = field(default="", repr=False)
     """Opens the administration of reviews in the app; without one it is off."""
+    auth: str = field(default="", repr=False)
+    """Who may enter the app: `user:password` pairs with commas between them; none = everybody."""
+    rate_limit: int = 600
+    """Calls of one session in a minute; 0 = no limit. A click is a handful of calls."""
+    log_level: str = "warning"
+    """debug, info, warning or error: what the app writes to stderr, one JSON object a line."""
 
     @property
     def classifier_dir(self) -> Path:
@@ -41,8 +51,19 @@ class Settings:
 
     @classmethod
     def from_environment(cls, **flags: str | Path | None) -> "Settings":
-        """Flags win over the environment, the environment over the defaults; `None` and "" = not given."""
+        """Flags win over the environment, the environment over the defaults; `None` and "" = not given.
+
+        Raises:
+            InvalidRequestError: a number that is none.
+        """
         environment = {field.name: os.environ.get(f"MEDI_{field.name.upper()}") for field in fields(cls)}
         given = environment | {name: value for name, value in flags.items() if value}
-        kind = {field.name: type(field.default) for field in fields(cls)}
-        return cls(**{name: kind[name](value) for name, value in given.items() if value})
+        default = {field.name: field.default for field in fields(cls)}
+        return cls(**{name: _as(type(default[name]), name, value) for name, value in given.items() if value})
+
+
+def _as(kind: type, name: str, value: str | Path) -> str | Path | int:
+    try:
+        return kind(value)
+    except ValueError as error:
+        raise InvalidRequestError(f"MEDI_{name.upper()} = {value}: it must be a whole number") from error

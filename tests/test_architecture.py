@@ -31,7 +31,7 @@ LEAVES = {
 BELOW_UI = LEAVES | {"checkpoints", "classifier_checkpoint", "device", "services", "settings", "storage"}
 MAY_IMPORT: dict[str, set[str]] = {
     # start-up
-    "app": {"bootstrap", "errors", "settings", "storage", "ui"},
+    "app": {"bootstrap", "errors", "settings", "storage", "ui", "web"},
     "__main__": {"cli"},
     "cli": {"commands", "errors"},
     "commands": BELOW_UI | {"bootstrap", "engines", "figures"},
@@ -41,8 +41,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     # widgets, and what they call
     "ui": {
         *("bootstrap", "checkpoints", "data", "errors", "figures", "metadata", "planning", "projection", "review"),
-        *("services", "storage"),
+        *("services", "storage", "web"),
     },
+    # around the app: requests in, answers out
+    "web": {"data", "errors"},
     "services": LEAVES | {"checkpoint_checks", "checkpoints", "classifier_checkpoint", "device", "storage"},
     # areas
     "checkpoints": {"checkpoint_checks", "errors", "metadata", "models", "pipelines", "storage"},
@@ -70,6 +72,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 HOME_OF: dict[str, set[str]] = {
     "gradio": {"ui", "app"},
+    "starlette": {"ui", "web"},
     "spaces": {"app", "services"},
     "plotly": {"figures", "ui"},
     "matplotlib": set(),

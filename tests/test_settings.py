@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from medi_core.errors import InvalidRequestError
 from medi_core.settings import Settings
 
 GIVEN = {"checkpoint": "c", "device": "cpu", "dtype": "float32", "checkpoints_dir": "/cs", "assets_dir": "/as"}
@@ -52,3 +53,15 @@ def test_folders_are_paths_wherever_they_come_from(monkeypatch):
 def test_a_flag_that_is_no_setting_is_a_bug():
     with pytest.raises(KeyError, match="chekpoint"):
         Settings.from_environment(chekpoint="medi-128")
+
+
+def test_a_number_of_the_environment_is_a_number(monkeypatch):
+    monkeypatch.setenv("MEDI_RATE_LIMIT", "0")
+    assert Settings.from_environment().rate_limit == 0
+    monkeypatch.setenv("MEDI_RATE_LIMIT", "many")
+    with pytest.raises(InvalidRequestError, match="MEDI_RATE_LIMIT = many: it must be a whole number"):
+        Settings.from_environment()
+
+
+def test_secrets_are_not_shown_with_the_settings():
+    assert "s3cret" not in repr(Settings(auth="anna:s3cret", admin_passphrase="s3cret too"))

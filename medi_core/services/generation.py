@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from medi_core.checkpoints import Checkpoint
-from medi_core.errors import InvalidRequestError
+from medi_core.errors import InvalidRequestError, StoppingError
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.pipelines.guidance import GuidanceTerm, active_terms
@@ -150,6 +150,7 @@ class GenerationService:
         self.checkpoint, self._batch_size = checkpoint, batch_size
         self._lock, self._cache_lock = threading.Lock(), threading.Lock()
         self._tiles: dict[str, GeneratedTile] = {}
+        self._is_stopping = threading.Event()
         self._on_device = on_zero_gpu(lambda request: stream(lambda emit: self._run(request, emit)), self._gpu_seconds)
 
     @property
@@ -179,9 +180,16 @@ class GenerationService:
         return list(progress.tiles)
 
     def stream(self, request: GenerationRequest) -> Iterator[GenerationProgress]:
-        """The same, reporting each denoising step. Stop iterating to cancel."""
+        """The same, reporting each denoising step. Stop iterating to cancel.
+
+        Raises:
+            StoppingError: `stop` was called.
+        """
         self.check(request)
+        self._refuse_if_stopping()
         for progress in self._on_device(request):
+            if not progress.tiles:
+                self._refuse_if_stopping()
             for tile in progress.tiles:  # here, not where they are made: that may be another process
                 self._remember(tile)
             yield progress
@@ -202,6 +210,16 @@ class GenerationService:
             check_multiple("side in px", side, self.side_multiple_px)
         if request.window_px is not None:
             check_multiple("window in px", request.window_px, self.side_multiple_px)
+
+    def stop(self) -> None:
+        """No more steps: the running one is finished, then its request and all that follow get a `StoppingError`."""
+        self._is_stopping.set()
+        with self._lock:  # whoever holds it is at his last step
+            pass
+
+    def _refuse_if_stopping(self) -> None:
+        if self._is_stopping.is_set():
+            raise StoppingError("the app is being restarted: try again in a minute")
 
     def find(self, tile_id: str) -> GeneratedTile | None:
         """A tile made lately; `None` once it has left the cache (its provenance makes it again)."""

@@ -13,6 +13,7 @@ from medi_core.errors import InvalidRequestError, UnknownValueError
 from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.services.request_checks import check_text
+from medi_core.ui.uploads import uploaded_path
 
 File = FileData | str
 """As gradio_client sends it, or text, as MCP clients do: for `FileData` alone Gradio would fetch any address named."""
@@ -81,10 +82,8 @@ def uploaded_file(given: Any, name: str, suffix: str = "") -> Path:
 
 def _local_path(text: str) -> Path | None:
     """Of a file in the folder of uploads, which also holds what this app has answered with; `None` of any other."""
-    folder = Path(get_upload_folder()).resolve()
     if text.startswith("data:"):
-        text = save_base64_to_cache(text, str(folder))
+        text = save_base64_to_cache(text, get_upload_folder())
     elif FILE_ROUTE in text:
         text = unquote(text.split(FILE_ROUTE, 1)[1])
-    path = Path(text).resolve()
-    return path if path.is_relative_to(folder) and path.is_file() else None
+    return uploaded_path(text)

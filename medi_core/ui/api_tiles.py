@@ -17,6 +17,7 @@ from medi_core.services.request_checks import ALL_LEVELS
 from medi_core.services.rerender import read_base_image
 from medi_core.ui.api_inputs import File, metadata_type, record_of, texts, uploaded_file, whole_number
 from medi_core.ui.handlers import png_of, reported, session_folder, tile_name, write_download
+from medi_core.ui.runs import stop_when_gone
 from medi_core.ui.shared import GPU_QUEUE, Shared
 
 MAX_API_TILES = 64
@@ -62,7 +63,10 @@ def build_tile_endpoints(shared: Shared) -> None:
         """
         interval = tuple(guidance_interval) if isinstance(guidance_interval, list) else guidance_interval
         request = replace(request_of(metadata, num, seed, steps, guidance, side_px), guidance_interval=interval)
-        return [_answer(tile) for tile in service.generate(within_bounds(replace(request, window_px=window_px)))]
+        return [
+            _answer(tile)
+            for tile in service.generate(within_bounds(replace(request, window_px=window_px)), stop_when_gone())
+        ]
 
     @reported
     def generate_tile(
@@ -81,7 +85,9 @@ def build_tile_endpoints(shared: Shared) -> None:
             guidance: towards the metadata; 1 = none, at most 10.
             side_px: of the tile, a multiple of 32, at most 512.
         """
-        (tile,) = service.generate(within_bounds(request_of(metadata, 1, seed, steps, guidance, side_px)))
+        (tile,) = service.generate(
+            within_bounds(request_of(metadata, 1, seed, steps, guidance, side_px)), stop_when_gone()
+        )
         return _png_file(tile_name(tile), png_of(tile))
 
     @reported
@@ -110,7 +116,7 @@ def build_tile_endpoints(shared: Shared) -> None:
         vary = {name: texts(f"vary[{name!r}]", values, MAX_VALUES) for name, values in vary.items()}
         request = comparison_of(request_of(metadata, num, seed, steps, guidance, side_px), vary)
         within_bounds(request.base, sum(map(len, request.records())))
-        grid = services.comparison.compare(request)
+        grid = services.comparison.compare(request, stop_when_gone())
         return _png_file(SHEET_NAME, sheet_png(service.vocabulary, request, grid, service.checkpoint.id))
 
     @reported
@@ -136,7 +142,7 @@ def build_tile_endpoints(shared: Shared) -> None:
         request = GenerationRequest(
             record_of(metadata), (seed,), steps, guidance, (), base.image.shape[:2], base.image, strength
         )
-        return _answer(service.generate(within_bounds(request))[0])
+        return _answer(service.generate(within_bounds(request), stop_when_gone())[0])
 
     @reported
     def classify(image: File) -> dict:
@@ -162,7 +168,9 @@ def build_tile_endpoints(shared: Shared) -> None:
         """
         made = AugmentationPlan.from_dict(plan)
         _require_bounded(made.num_tiles * made.num_inference_steps * WINDOW_PX**2)
-        return FileData(path=str(services.datasets.zip_of(made, session_folder())), mime_type="application/zip")
+        return FileData(
+            path=str(services.datasets.zip_of(made, session_folder(), stop_when_gone())), mime_type="application/zip"
+        )
 
     for endpoint in (generate, generate_tile, compare, rerender, classify, generate_dataset):
         gr.api(endpoint, api_name=endpoint.__name__, concurrency_id=GPU_QUEUE, concurrency_limit=1)

@@ -12,6 +12,7 @@ from medi_core.ui.data_tab import build_data_tab
 from medi_core.ui.embedding_tab import build_embedding_tab
 from medi_core.ui.fidelity_tab import build_fidelity_tab
 from medi_core.ui.generate_tab import build_generate_tab
+from medi_core.ui.guarded_blocks import GuardedBlocks
 from medi_core.ui.page_head import build_page_head
 from medi_core.ui.rerender_tab import build_rerender_tab
 from medi_core.ui.review_tab import build_review_tab
@@ -34,9 +35,9 @@ TABS = {
 }
 
 
-def build_app(services: Services) -> gr.Blocks:
+def build_app(services: Services) -> GuardedBlocks:
     """All tabs around one set of services."""
-    with gr.Blocks(title=TITLE, delete_cache=(CACHE_SECONDS, CACHE_SECONDS), analytics_enabled=False) as app:
+    with GuardedBlocks(title=TITLE, delete_cache=(CACHE_SECONDS, CACHE_SECONDS), analytics_enabled=False) as app:
         build_page_head(TITLE, NOTICE)
         base_tile, compare_tile, map_tiles = gr.State(("", 0.0)), gr.State(("", 0.0)), gr.State([])
         own = [gr.State(None, time_to_live=CACHE_SECONDS) for _ in range(3)]
@@ -59,6 +60,7 @@ def launch_options(services: Services) -> dict:
         "css_paths": services.settings.assets_dir / "style.css",
         "footer_links": ["api", "settings"],
         "mcp_server": has_mcp(),
+        "run_history": False,  # it would keep runs in the browser, and offers to send them elsewhere
         "show_error": True,
         "max_file_size": MAX_ZIP_BYTES,  # a single tile has a limit of its own
     }

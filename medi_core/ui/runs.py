@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 import gradio as gr
+from gradio.context import LocalContext
 
 from medi_core.ui.shared import GPU_QUEUE
 
@@ -67,6 +68,21 @@ def wire_run(
     # the error has its own message
     job.failure(lambda: ("", *idle), None, [status, start, cancel], queue=False, **private)
     cancel.click(_set, stop, cancel, queue=False, **private)
+
+
+def stop_when_gone() -> Callable[[object], None]:
+    """For `on_progress` of a run that answers once, at its end: it ends the run when the client has left.
+
+    A run that yields is closed by Gradio; of any other one it only forgets the answer. Call it in the handler's thread.
+    """
+    blocks, event_id = LocalContext.blocks.get(None), LocalContext.event_id.get(None)
+    event = blocks._queue.event_ids_to_events.get(event_id) if blocks else None
+
+    def check(_: object) -> None:
+        if event is not None and not event.alive:
+            raise gr.Error("the client has left", print_exception=False)
+
+    return check
 
 
 def _set(stop: threading.Event):

@@ -9,7 +9,9 @@ from medi_core.bootstrap import Services
 CACHE_SECONDS = 3600
 """After so long what a visitor left behind is deleted."""
 GPU_QUEUE = "gpu"
-"""`concurrency_id` of every handler that uses the model: one job at a time on one device."""
+"""`concurrency_id` of every run of the model: one at a time on one device."""
+LOOK_QUEUE = "look"
+"""Of a look at one tile: it waits for the run that has the model, at most, not for all that are queued before it."""
 
 
 @dataclass(frozen=True)

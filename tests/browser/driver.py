@@ -47,14 +47,15 @@ def serve_app(**environment: str) -> Iterator[str]:
     app = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment)
     address = f"http://127.0.0.1:{port}/"
     try:
-        _wait_for(address, app)
+        wait_for(address, app)
         yield address
     finally:
         app.terminate()
         app.wait(30)
 
 
-def _wait_for(address: str, app: subprocess.Popen) -> None:
+def wait_for(address: str, app: subprocess.Popen) -> None:
+    """Until the app answers."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         assert app.poll() is None, f"the app ended with {app.returncode}"
