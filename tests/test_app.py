@@ -8,6 +8,7 @@ import pytest
 import app
 from medi_core.bootstrap import build_services
 from medi_core.settings import Settings
+from medi_core.ui.app import launch_options
 
 
 def test_a_review_store_that_cannot_be_used_is_told_at_the_start_and_stops_nothing_else(
@@ -25,10 +26,17 @@ def test_a_review_store_that_cannot_be_used_is_told_at_the_start_and_stops_nothi
 @pytest.mark.parametrize("is_installed", [True, False])
 def test_without_mcp_the_app_starts_all_the_same_and_says_how_to_have_its_tools(monkeypatch, capsys, is_installed):
     launched = []
-    blocks = SimpleNamespace(queue=lambda **_: None, launch=lambda **options: launched.append(options["mcp_server"]))
-    settings = SimpleNamespace(assets_dir=Path())
-    monkeypatch.setattr("medi_core.bootstrap.build_services", lambda _: SimpleNamespace(settings=settings))
-    monkeypatch.setattr("medi_core.ui.app.build_app", lambda _: blocks)
+
+    class Quiet:
+        def __init__(self, services) -> None:
+            launched.append(launch_options(services)["mcp_server"])
+
+        def serve(self, host: str, port: int) -> None:
+            pass
+
+    services = SimpleNamespace(settings=Settings(assets_dir=Path()))
+    monkeypatch.setattr("medi_core.bootstrap.build_services", lambda _: services)
+    monkeypatch.setattr("medi_core.ui.server.Server", Quiet)
     monkeypatch.setattr("medi_core.ui.api.find_spec", lambda _: object() if is_installed else None)
     monkeypatch.setattr(app, "warn_of_storage", lambda _: None)
     monkeypatch.setattr("sys.argv", ["app.py"])
