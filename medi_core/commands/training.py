@@ -47,6 +47,7 @@ def add_training_commands(commands) -> None:
     command.add_argument("--global-batch", type=int, help="tiles a step (default: 16)")
     command.add_argument("--learning-rate", type=float)
     command.add_argument("--seed", type=int)
+    command.add_argument("--precision", choices=("no", "bf16"), default="bf16")
 
 
 def train_diffusion(flags: argparse.Namespace) -> dict[str, Any]:
@@ -106,6 +107,7 @@ def adapt(flags: argparse.Namespace) -> dict[str, Any]:
         flags.out,
         AdaptationConfig(**overrides),
         minutes=flags.minutes,
+        mixed_precision=flags.precision,
         on_report=on_report,
     )
     return {"checkpoint": str(flags.out)} | record

@@ -84,13 +84,16 @@ class Adaptation:
 
     Args:
         manifest: rows as `read_manifest` gives them; test rows, and rows without a new value, are left out.
+        mixed_precision: "no" or "bf16", of the forward passes; weights are float32.
 
     Raises:
         UnknownValueError: nothing is new, or there are new values of an attribute that is not to grow.
         ManifestError: too few images, or some that cannot be used.
     """
 
-    def __init__(self, checkpoint: Checkpoint, manifest: pd.DataFrame, config: AdaptationConfig) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, manifest: pd.DataFrame, config: AdaptationConfig, mixed_precision: str = "bf16"
+    ) -> None:
         self.config, self.checkpoint = config, checkpoint
         self.tiles = choose_tiles(manifest, checkpoint.vocabulary, config)
         train = self.tiles.train
@@ -105,7 +108,7 @@ class Adaptation:
             for rows in (train, self.tiles.validation)
         )
         self._validation = ValidationSet.build(validation, settings)
-        self.training = DiffusionTraining(settings, data, Accelerator(mixed_precision="no"))
+        self.training = DiffusionTraining(settings, data, Accelerator(mixed_precision=mixed_precision))
         take_over(self.training, checkpoint)
 
     @property

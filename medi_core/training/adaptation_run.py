@@ -26,6 +26,7 @@ def run_adaptation(
     out: Path,
     config: AdaptationConfig,
     minutes: float | None = None,
+    mixed_precision: str = "bf16",
     on_report: Callable[[AdaptationStep], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Adapt, keeping at `out` the checkpoint of the lowest validation loss so far; stops early on SIGTERM or Ctrl-C.
@@ -49,7 +50,7 @@ def run_adaptation(
         raise InvalidRequestError(f"{out} is the checkpoint to adapt: choose another folder, so that both can be used")
     with translate_write_errors(str(out)):  # before the work, not at the first save
         out.parent.mkdir(parents=True, exist_ok=True)
-    adaptation = Adaptation(checkpoint, read_manifest(manifest_path), config)
+    adaptation = Adaptation(checkpoint, read_manifest(manifest_path), config, mixed_precision)
     started, record, losses = time.monotonic(), None, []
     with stop_on_sigterm() as is_stopped:
         for report in adaptation.steps():

@@ -52,7 +52,7 @@ def new_center(tmp_path):
 @pytest.fixture
 def adapted(new_center, tiny_checkpoint, tmp_path):
     """The record of an adaptation, the checkpoint it left, and the one it came from."""
-    record = run_adaptation(new_center, "tiny", tiny_checkpoint.parent, tmp_path / "out" / "turin", CONFIG)
+    record = run_adaptation(new_center, "tiny", tiny_checkpoint.parent, tmp_path / "out" / "turin", CONFIG, None, "no")
     device = torch.device("cpu")
     after = load_checkpoint(str(tmp_path / "out" / "turin"), tmp_path, device, torch.float32)
     return record, after, load_checkpoint("tiny", tiny_checkpoint.parent, device, torch.float32)
@@ -103,7 +103,7 @@ def test_patients_learned_from_are_no_longer_declared_held_out(new_center, tiny_
     path = tiny_checkpoint / "training_config.json"
     known = json.loads(path.read_text()) | {"held_out_patients": {"val": ["T0", "X"], "test": ["Y"]}}
     path.write_text(json.dumps(known))
-    run_adaptation(new_center, "tiny", tiny_checkpoint.parent, tmp_path / "out", CONFIG)
+    run_adaptation(new_center, "tiny", tiny_checkpoint.parent, tmp_path / "out", CONFIG, None, "no")
     after = load_checkpoint(str(tmp_path / "out"), tmp_path, torch.device("cpu"), torch.float32)
     assert after.held_out_patients == {"X", "Y"}
 
@@ -112,7 +112,7 @@ def test_it_ends_when_the_validation_loss_no_longer_falls_and_keeps_the_best(new
     reports = []
     wild = dataclasses.replace(CONFIG, num_steps=400, evaluate_every=1, patience=2, learning_rate=2.0)
     record = run_adaptation(
-        new_center, "tiny", tiny_checkpoint.parent, tmp_path / "out", wild, on_report=reports.append
+        new_center, "tiny", tiny_checkpoint.parent, tmp_path / "out", wild, None, "no", on_report=reports.append
     )
     best = [report for report in reports if report.is_best][-1]
     assert reports[-1].step < 400
@@ -144,7 +144,7 @@ def test_what_cannot_be_adapted_is_refused_and_nothing_is_written(new_center, to
         run_adaptation(new_center, "tiny", root, tiny_checkpoint, CONFIG)
     hopeless = dataclasses.replace(CONFIG, learning_rate=1e-9, num_steps=4)
     with pytest.raises(CheckpointError, match=r"nothing was written: 4 steps did not lower the validation loss"):
-        run_adaptation(new_center, "tiny", root, out, hopeless)
+        run_adaptation(new_center, "tiny", root, out, hopeless, None, "no")
     assert not out.exists()
     with pytest.raises(InvalidRequestError, match="patience must be above 0, given 0"):
         dataclasses.replace(CONFIG, patience=0)
@@ -152,7 +152,7 @@ def test_what_cannot_be_adapted_is_refused_and_nothing_is_written(new_center, to
 
 def test_the_command(new_center, tiny_checkpoint, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("MEDI_CHECKPOINTS_DIR", str(tiny_checkpoint.parent))
-    flags = ["--num-steps", "20", "--global-batch", "2", "--learning-rate", "0.1"]
+    flags = ["--num-steps", "20", "--global-batch", "2", "--learning-rate", "0.1", "--precision", "no"]
     arguments = ["adapt", "--checkpoint", "tiny", "--manifest", str(new_center), "--out", str(tmp_path / "new"), *flags]
     assert main([*arguments, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
