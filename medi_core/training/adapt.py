@@ -30,8 +30,9 @@ from medi_core.training.validation import ValidationSet
 VALIDATION_SHARE = 0.2
 """Of the patients, where the manifest names no validation rows."""
 
-MIN_GAIN = 1e-3
-"""A validation loss counts as lower if it is so by this share: less would keep a training going for nothing."""
+MIN_GAIN = 1e-4
+"""A validation loss counts as lower if it is so by this share: how a center looks is a small part of the loss, and a part
+that two evaluations on the same tiles and noise can tell apart."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class AdaptationConfig:
     """Of the new rows, the only weights that move; 25 times that of a whole training, which moves rows all the time."""
     evaluate_every: int = 20
     """Steps between two validation losses."""
-    patience: int = 4
+    patience: int = 5
     """Evaluations without a lower loss after which it ends."""
     seed: int = 0
 
