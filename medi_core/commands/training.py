@@ -11,7 +11,7 @@ from medi_core.errors import InvalidRequestError
 
 
 def add_training_commands(commands) -> None:
-    """train-diffusion."""
+    """train-diffusion, adapt."""
     command = add_command(commands, "train-diffusion", train_diffusion, "train a checkpoint, or resume a training")
     command.add_argument("--manifest", type=Path, required=True, help="table, or folder of WebDataset tars")
     command.add_argument("--out", type=Path, required=True, help="run folder: state, checkpoint, samples, log.csv")
@@ -34,6 +34,20 @@ def add_training_commands(commands) -> None:
     command.add_argument("--compile", action="store_true", help="torch.compile: slow start, faster steps")
     command.add_argument("--workers", type=int, default=1, help="loader processes")
     command.add_argument("--save-every", type=float, default=5.0, help="minutes between saves")
+
+    command = add_command(
+        commands, "adapt", adapt, "teach a checkpoint new centers: new embedding rows only, in minutes"
+    )
+    command.add_argument("--manifest", type=Path, required=True, help="tiles of the new centers, some hundred of each")
+    command.add_argument("--checkpoint", help="name, folder or hub id (default: medi-128)")
+    command.add_argument("--out", type=Path, required=True, help="folder of the new checkpoint")
+    command.add_argument("--attributes", type=names, help="that get new values, comma-separated (default: center)")
+    command.add_argument("--minutes", type=float, help="stop after so much wall-clock time")
+    command.add_argument("--num-steps", type=int, help="at most (default: 400)")
+    command.add_argument("--global-batch", type=int, help="tiles a step (default: 16)")
+    command.add_argument("--learning-rate", type=float)
+    command.add_argument("--seed", type=int)
+    command.add_argument("--precision", choices=("no", "bf16"), default="bf16")
 
 
 def train_diffusion(flags: argparse.Namespace) -> dict[str, Any]:
@@ -70,3 +84,30 @@ def train_diffusion(flags: argparse.Namespace) -> dict[str, Any]:
         on_step=on_step,
     )
     return {"step": step, "checkpoint": str(flags.out / "checkpoint")}
+
+
+def adapt(flags: argparse.Namespace) -> dict[str, Any]:
+    """Adapt a checkpoint to new centers."""
+    from medi_core.settings import Settings
+    from medi_core.training.adapt import AdaptationConfig
+    from medi_core.training.adaptation_run import run_adaptation
+
+    def on_report(report) -> None:
+        if not flags.json:
+            kept = "  kept" if report.is_best and report.step else ""
+            print(f"step {report.step}  validation loss {report.validation_loss:.4f}{kept}", flush=True)
+
+    fields = AdaptationConfig.__dataclass_fields__
+    overrides = {name: value for name, value in vars(flags).items() if name in fields and value is not None}
+    settings = Settings.from_environment(checkpoint=flags.checkpoint)
+    record = run_adaptation(
+        flags.manifest,
+        settings.checkpoint,
+        settings.checkpoints_dir,
+        flags.out,
+        AdaptationConfig(**overrides),
+        minutes=flags.minutes,
+        mixed_precision=flags.precision,
+        on_report=on_report,
+    )
+    return {"checkpoint": str(flags.out)} | record

@@ -194,6 +194,11 @@ def pair_key(cancer_type: str, center: str) -> str:
     return f"{cancer_type}{PAIR_SEPARATOR}{center}"
 
 
+def pair_of(row: Mapping[str, Any]) -> str | None:
+    """The key of a tile's (cancer type, center), where it has both."""
+    return pair_key(row["cancer_type"], row["center"]) if row.get("cancer_type") and row.get("center") else None
+
+
 def build_vocabulary(
     rows: Sequence[Mapping[str, Any]], attributes: Sequence[str], patients: Sequence[str | None]
 ) -> Vocabulary:
@@ -223,15 +228,11 @@ def build_vocabulary(
         else tuple(sorted({v for v in column if v is not None}))
         for name, column in columns.items()
     }
-    pairs = [
-        pair_key(row["cancer_type"], row["center"]) if row.get("cancer_type") and row.get("center") else None
-        for row in rows
-    ]
     return Vocabulary(
         values=values,
         bin_edges=bin_edges,
-        support={name: _support_by_key(column, patients) for name, column in columns.items()},
-        pair_support=_support_by_key(pairs, patients),
+        support={name: support_by_key(column, patients) for name, column in columns.items()},
+        pair_support=support_by_key([pair_of(row) for row in rows], patients),
         total=Support(len(rows), len(set(filter(None, patients)))),
     )
 
@@ -245,7 +246,8 @@ def quantile_edges(numbers: Sequence[float], num_bins: int) -> tuple[float, ...]
     return tuple(sorted(edge for edge in edges if edge > ordered[0]))
 
 
-def _support_by_key(keys: Sequence[str | None], patients: Sequence[str | None]) -> dict[str, Support]:
+def support_by_key(keys: Sequence[str | None], patients: Sequence[str | None]) -> dict[str, Support]:
+    """Key → tiles and patients that have it, sorted; `None` is no key and no patient."""
     tiles: dict[str, int] = {}
     seen: dict[str, set[str]] = {}
     for key, patient in zip(keys, patients, strict=True):

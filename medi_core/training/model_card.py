@@ -59,6 +59,7 @@ def model_card(name: str, vocabulary: Vocabulary, training: Mapping[str, Any], n
         f'pipeline = MediPipeline.from_pretrained("checkpoints/{name}")\n```\n',
         USE,
         _training(training),
+        _adaptation(training.get("adaptation")),
         MEASURED,
         _data(training.get("data", {})),
         _support(vocabulary),
@@ -68,6 +69,8 @@ def model_card(name: str, vocabulary: Vocabulary, training: Mapping[str, Any], n
 
 
 def _training(training: Mapping[str, Any]) -> str:
+    if "tiles_seen" not in training:  # adapted from a checkpoint that does not say how it was trained
+        return ""
     tiles, before = training["tiles_seen"], training.get("initial_checkpoint")
     origin = f"Trained on from the weights of {before}, whose steps, tiles and hours are counted in. " if before else ""
     return (
@@ -76,6 +79,24 @@ def _training(training: Mapping[str, Any]) -> str:
         f"on {training['hardware']}. {origin}AdamW, EMA {training['ema_decay']}, seed {training['seed']}; the whole "
         "configuration is in `training_config.json`. Weights are the EMA of the training split's run; validation and "
         "test patients were never trained on.\n"
+    )
+
+
+def _adaptation(adaptation: Mapping[str, Any] | None) -> str:
+    if not adaptation:
+        return ""
+    new = "; ".join(f"{ATTRIBUTE[n].label.lower()}: {', '.join(v)}" for n, v in adaptation["new_values"].items())
+    validation, data = adaptation["validation"], adaptation["data"].values()
+    whom = "the patients learned from" if validation["divided_by"] == "image" else f"{validation['patients']} others"
+    return (
+        "## Adaptation\n\n"
+        f"Adapted from {adaptation['from']}, whose training and data are described here. New values: {new}. Only their "
+        f"embedding rows were learned, from {sum(d['tiles'] for d in data):,} tiles of "
+        f"{sum(d['patients'] for d in data) or 'not recorded'} patients, in {adaptation['step']:,} steps of "
+        f"{adaptation['configuration']['global_batch']} tiles; every other weight is that of the checkpoint before. "
+        f"Validation loss, on tiles of {whom}: {validation['loss_before']:.4f} with the value unknown, "
+        f"{validation['loss']:.4f} with its row. Distances and probes of the checkpoint before say nothing of the new "
+        "values.\n"
     )
 
 
