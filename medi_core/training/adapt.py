@@ -31,7 +31,7 @@ VALIDATION_SHARE = 0.2
 """Of the patients, where the manifest names no validation rows."""
 
 MIN_GAIN = 1e-4
-"""A validation loss counts as lower if it is so by this share. Small: how a center looks is a small part of the loss, but
+"""A validation loss counts as lower if it is so by this share: a center's looks are a small part of the loss, but
 two evaluations on the same tiles and noise tell it apart."""
 
 
