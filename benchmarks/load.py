@@ -42,7 +42,7 @@ from medi_core.review.review_store import ReviewStore, Study, now
 from medi_core.review.study import StudyDesign
 from medi_core.services.review import SPECIALITIES
 
-START_SECONDS = 180
+START_SECONDS = 600
 QUEUE_FULL = 503
 RETRY_SECONDS = 2.0
 LEAVES = 10
