@@ -32,6 +32,8 @@ DRAWN = (
     "[...document.querySelectorAll('.medi-plot')].every(plot => !plot.offsetParent || plot.dataset.drawn "
     "|| plot.closest('#experiment-plot'))"  # that one is drawn when an experiment was run
 )
+INTO_SIGHT = "document.querySelectorAll('.medi-plot').forEach(plot => plot.offsetParent && plot.scrollIntoView())"
+"""A figure is drawn when it is first in sight, and on a phone it stands below its controls."""
 START_SECONDS = 180
 RUN_MS = 180_000
 """Longest wait for what the model makes."""
@@ -100,6 +102,7 @@ def visit_tabs(page) -> Iterator[tuple[str, str | None]]:
             if inner:
                 page.get_by_role("tab", name=inner, exact=True).click()
             page.wait_for_timeout(200)
+            page.evaluate(INTO_SIGHT)
             page.wait_for_function(DRAWN, timeout=RUN_MS)
             yield label, inner
 
