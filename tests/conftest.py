@@ -1,5 +1,6 @@
 """Fixtures that several areas share: a toy vocabulary, a toy manifest and a pipeline that samples in no time."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.pipelines.medi_pipeline import MediPipeline
 from medi_core.settings import Settings
 from tests.toys import build_tiny_pipeline, build_toy_vocabulary, synthetic_tissue
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A process a core; of the browser tests one in all, for each of them loads an app that uses all cores."""
+    return 0 if "browser" in config.option.markexpr.replace("not browser", "") else os.cpu_count() or 1
 
 
 @pytest.fixture
