@@ -28,7 +28,7 @@ INNER_TABS = {
     "fidelity": [label for label, _ in FIDELITY_VIEWS],
     "subgroups": [label for label, _ in SUBGROUP_VIEWS.values()],
 }
-DRAWN = (  # the experiment's is drawn when one was run; on a phone a figure stands below the fold until it is scrolled to
+DRAWN = (  # the experiment's is drawn when one was run; on a phone a figure stands below the fold until it is shown
     "[...document.querySelectorAll('.medi-plot')].every(plot => !plot.offsetParent || plot.dataset.drawn "
     "|| plot.closest('#experiment-plot') || plot.scrollIntoView())"
 )
