@@ -39,13 +39,13 @@ def page(browser, url):
 def quick_page(browser, url):
     """Asks for three tiles in few steps."""
     context = browser.new_context(viewport={"width": 1440, "height": 1000})
-    yield open_state(context, url, "generate", "Number of tiles", steps=6, num_tiles=3)
+    yield open_state(context, url, "generate", "number input for Number of tiles", steps=6, num_tiles=3)
     context.close()
 
 
 @pytest.fixture
 def quick_compare(browser, url):
-    """The Compare tab, in few steps; its accordion with them is open."""
+    """The Compare tab, in few steps."""
     context = browser.new_context(viewport={"width": 1440, "height": 1000})
-    yield open_state(context, url, "compare", "Seeds a cell", steps=6, num_seeds=1)
+    yield open_state(context, url, "compare", "First seed", steps=6, seed=2)
     context.close()

@@ -28,12 +28,10 @@ INNER_TABS = {
     "fidelity": [label for label, _ in FIDELITY_VIEWS],
     "subgroups": [label for label, _ in SUBGROUP_VIEWS.values()],
 }
-DRAWN = (
+DRAWN = (  # the experiment's is drawn when one was run; on a phone a figure stands below the fold until it is shown
     "[...document.querySelectorAll('.medi-plot')].every(plot => !plot.offsetParent || plot.dataset.drawn "
-    "|| plot.closest('#experiment-plot'))"  # that one is drawn when an experiment was run
+    "|| plot.closest('#experiment-plot') || plot.scrollIntoView())"
 )
-INTO_SIGHT = "document.querySelectorAll('.medi-plot').forEach(plot => plot.offsetParent && plot.scrollIntoView())"
-"""A figure is drawn when it is first in sight, and on a phone it stands below its controls."""
 START_SECONDS = 180
 RUN_MS = 180_000
 """Longest wait for what the model makes."""
@@ -80,14 +78,14 @@ def open_state(context, url: str, tab: str, label: str, **controls: int):
     """The page as a link opens it, once it has arrived: few tiles and steps are as good where looks do not matter.
 
     Args:
-        label: of the number that is set by the last of `controls`.
+        label: `aria-label` of the number that is set by the last of `controls`, to another value than it starts with.
     """
     page = context.new_page()
     page.goto(f"{url}?{urlencode({'tab': tab} | controls)}")
     value = str(list(controls.values())[-1])
     page.wait_for_function(
-        "([label, value]) => [...document.querySelectorAll(`input[aria-label='number input for ${label}']`)]"
-        ".some(input => input.value === value)",
+        "([label, value]) => [...document.querySelectorAll('input')]"
+        ".some(input => input.ariaLabel === label && input.value === value)",
         arg=[label, value],
         timeout=60_000,
     )
@@ -102,7 +100,6 @@ def visit_tabs(page) -> Iterator[tuple[str, str | None]]:
             if inner:
                 page.get_by_role("tab", name=inner, exact=True).click()
             page.wait_for_timeout(200)
-            page.evaluate(INTO_SIGHT)
             page.wait_for_function(DRAWN, timeout=RUN_MS)
             yield label, inner
 
