@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from medi_core.bootstrap import Services, build_services
@@ -19,6 +20,12 @@ from tests.toys import build_tiny_pipeline, build_toy_vocabulary, synthetic_tiss
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """A process a core; of the browser tests one in all, for each of them loads an app that uses all cores."""
     return 0 if "browser" in config.option.markexpr.replace("not browser", "") else os.cpu_count() or 1
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Processes that run side by side have a core each: more threads of torch would wait for one another."""
+    if hasattr(config, "workerinput"):
+        torch.set_num_threads(1)
 
 
 @pytest.fixture
