@@ -1,5 +1,6 @@
 """Fixtures that several areas share: a toy vocabulary, a toy manifest and a pipeline that samples in no time."""
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from medi_core.checkpoints import save_checkpoint
 from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.pipelines.medi_pipeline import MediPipeline
 from medi_core.settings import Settings
+from medi_core.web.logs import LOGGER
 from tests.toys import build_tiny_pipeline, build_toy_vocabulary, synthetic_tissue
 
 
@@ -26,6 +28,16 @@ def pytest_configure(config: pytest.Config) -> None:
     """Processes that run side by side have a core each: more threads of torch would wait for one another."""
     if hasattr(config, "workerinput"):
         torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _own_logs() -> Iterator[None]:
+    """A test that starts the app's logs must not leave behind a handler whose stream ends with it."""
+    logger = logging.getLogger(LOGGER)
+    handlers, propagates, level = list(logger.handlers), logger.propagate, logger.level
+    yield
+    logger.handlers[:], logger.propagate = handlers, propagates
+    logger.setLevel(level)
 
 
 @pytest.fixture
