@@ -10,8 +10,10 @@ import json
 import os
 import shutil
 import tarfile
+import time
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,8 @@ FOLDER, ZIP, WEBDATASET = "folder", "zip", "webdataset"
 SUFFIX = {FOLDER: "", ZIP: ".zip", WEBDATASET: ".tar"}
 """Format → what the name of a shard ends in."""
 RECORDS, HEAD, MANIFEST, SUMMARY = "records", "dataset.json", "manifest.csv", "summary.json"
+LEFT_OVER_SECONDS = 3600.0
+"""What was not finished by then is of a run that was killed; a younger one may be at it still."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The first date a zip can hold: the same tiles are the same bytes, whenever they are made."""
 
@@ -78,6 +82,7 @@ def open_dataset(folder: Path, head: Mapping[str, Any]) -> None:
             f"{folder} holds a data set with {name} = {present.get(name)!r}, asked for is {head.get(name)!r}: give "
             "another folder, or the plan and options that this one was begun with"
         )
+    _remove_left_over(folder)
 
 
 def read_record(folder: Path, name: str, form: str) -> ShardRecord | None:
@@ -136,6 +141,14 @@ def write_summary(folder: Path, form: str, rows: Iterable[Mapping[str, Any]], su
                 frame.to_csv(unfinished, index=False)
         _write_whole(folder / SUMMARY, (json.dumps(dict(summary), indent=1) + "\n").encode())
     return path
+
+
+def _remove_left_over(folder: Path) -> None:
+    """Unfinished files and folders of runs that were killed; what cannot be removed does no harm."""
+    for path in [*folder.glob(f"*{UNFINISHED}"), *(folder / RECORDS).glob(f"*{UNFINISHED}")]:
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > LEFT_OVER_SECONDS:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _write_folder(folder: Path, tiles: Sequence[ShardTile]) -> None:
