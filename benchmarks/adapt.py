@@ -18,7 +18,8 @@ out. Tiles are asked for with the cancer types at that center: before, when it c
 after; from the same seeds. Two center probes (logistic regressions) are fitted on real training tiles of all centers:
 one on frozen features, which see structure, one on nine numbers of colour, which see stain and scanner. Each says how
 often it names the center asked for; a seen center and real test tiles stand beside, for what can be expected. Colour
-distance: between the mean colour numbers and those of real test tiles of the center asked for.
+distance: between the mean colour numbers and those of real test tiles of the center asked for. Intervals are over
+patients where tiles have some, else over tiles.
 """
 
 import argparse
@@ -35,7 +36,7 @@ from medi_core.checkpoints import Checkpoint, load_checkpoint
 from medi_core.data.grid_tiles import iterate_grid_tiles
 from medi_core.data.manifest import read_manifest, write_manifest
 from medi_core.metadata.schema import MetadataRecord
-from medi_core.metrics.intervals import wilson_interval
+from medi_core.metrics.intervals import proportion_interval
 from medi_core.metrics.probes import Probe, fit_probe
 from medi_core.pipelines.guidance import GuidanceTerm
 from medi_core.services.encoding import EncodingService
@@ -45,7 +46,7 @@ from medi_core.training.adaptation_run import run_adaptation
 from medi_core.training.run import run_training
 from medi_core.training.train_diffusion import DiffusionTrainingConfig
 
-HEADER = ("tiles", "n", "features say so", "colours say so", "colour distance")
+HEADER = ("tiles", "n", "patients", "features say so", "colours say so", "colour distance")
 
 
 def main() -> None:
@@ -103,9 +104,12 @@ def _report(args: argparse.Namespace, manifest: pd.DataFrame) -> None:
     )
     rows, real_colours = [], {}
     for center in (new, args.seen):
-        real = _tiles_of(manifest[(manifest["split"] == "test") & (manifest["center"] == center)])
+        test = manifest[(manifest["split"] == "test") & (manifest["center"] == center)]
+        parts = list(iterate_grid_tiles(test))
+        real = [tile for _, tiles in parts for tile in tiles]
+        patients = pd.concat([part for part, _ in parts])["patient_id"]
         real_colours[center] = colours_of(real)
-        rows.append(_row(f"real test tiles of {center}", center, probes, real, real_colours[center]))
+        rows.append(_row(f"real test tiles of {center}", center, probes, real, real_colours[center], patients))
     types = sorted(manifest.loc[manifest["center"] == new, "cancer_type"].unique())
     for folder, asked, scale in (
         ("training/checkpoint", None, 1.0),
@@ -149,16 +153,21 @@ def _generate(
 
 
 def _row(
-    name: str, center: str, probes: Sequence[Looks], tiles: Sequence[np.ndarray], real: np.ndarray
+    name: str,
+    center: str,
+    probes: Sequence[Looks],
+    tiles: Sequence[np.ndarray],
+    real: np.ndarray,
+    patients: Sequence[str] | None = None,
 ) -> tuple[object, ...]:
     n, shares = len(tiles), []
     for look in probes:
-        named = int((look.probe.predict(look.features_of(tiles)) == center).sum())
-        low, high = wilson_interval(named, n)
-        shares.append(f"{named / n:.2f} [{low:.2f}, {high:.2f}]")
+        hits = (look.probe.predict(look.features_of(tiles)) == center).astype(float)
+        low, high = proportion_interval(hits, range(n) if patients is None else patients)
+        shares.append(f"{hits.mean():.2f} [{low:.2f}, {high:.2f}]")
     colours = colours_of(tiles)
     distance = "–" if np.array_equal(colours, real) else f"{np.linalg.norm(colours.mean(0) - real.mean(0)):.2f}"
-    return name, n, *shares, distance
+    return name, n, "–" if patients is None else len(set(patients)), *shares, distance
 
 
 def _tiles_of(rows: pd.DataFrame) -> list[np.ndarray]:

@@ -18,7 +18,7 @@ from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 
 from medi_core.checkpoint_checks import COMPONENTS, check_checkpoint, first_line, read_json
-from medi_core.errors import CheckpointError
+from medi_core.errors import CheckpointError, StorageError
 from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.pipelines.medi_pipeline import MediPipeline
 from medi_core.storage import PREVIOUS, TEMPORARY, present_folder, replaced_folder
@@ -101,8 +101,10 @@ def save_checkpoint(
         model_card: Markdown, for `README.md`.
 
     Raises:
-        StorageError: e.g. the disk is full; a checkpoint already there is as it was.
+        StorageError: the folder holds something else, or e.g. the disk is full; a checkpoint already there is as it
+            was.
     """
+    require_replaceable(folder)
     with replaced_folder(folder) as new, _quiet_diffusers():
         for name in COMPONENTS:
             half = copy.deepcopy(getattr(pipeline, name)).to(torch.bfloat16)
@@ -112,6 +114,16 @@ def save_checkpoint(
         (new / TRAINING_CONFIG).write_text(json.dumps(training_config, indent=2) + "\n", encoding="utf-8")
         if model_card is not None:
             (new / "README.md").write_text(model_card, encoding="utf-8")
+
+
+def require_replaceable(folder: Path) -> None:
+    """Refuse to put a checkpoint in the place of anything but another one.
+
+    Raises:
+        StorageError: the folder holds something else.
+    """
+    if folder.exists() and not (folder / "model_index.json").exists() and (folder.is_file() or any(folder.iterdir())):
+        raise StorageError(f"{folder} holds something else than a checkpoint: give a new or empty folder")
 
 
 def load_checkpoint(name: str, root: Path, device: torch.device, dtype: torch.dtype) -> Checkpoint:

@@ -84,10 +84,13 @@ def compare(flags: argparse.Namespace) -> dict[str, Any]:
     from medi_core.services.comparison import comparison_of
     from medi_core.services.export import compare_into
 
-    twice = [name for name, *_ in flags.vary]
-    if len(set(twice)) < len(twice):
-        raise InvalidRequestError(f"--vary {twice[0]} is given twice: list all its values after one --vary")
-    request = comparison_of(_request(flags), {name.replace("-", "_"): values for name, *values in flags.vary})
+    varied: dict[str, list[str]] = {}
+    for flag, *values in flags.vary:
+        name = flag.replace("-", "_")
+        if name in varied:
+            raise InvalidRequestError(f"--vary {name} is given twice: list all its values after one --vary")
+        varied[name] = values
+    request = comparison_of(_request(flags), varied)
     service = build_services(settings_of(flags)).generation
     show = progress(flags, "Tiles")
     made = compare_into(service, request, flags.out, lambda done, total: show(round(done, 1), total))

@@ -78,13 +78,20 @@ def plan_config(flags: argparse.Namespace) -> "PlanConfig":
     Raises:
         PlanError: a flag that makes no sense.
     """
-    from medi_core.planning.targets import Target
+    from medi_core.planning.targets import MATCH, WORST, Target
     from medi_core.services.augmentation import PlanConfig
     from medi_core.services.generation import DEFAULT_GUIDANCE, DEFAULT_STEPS
     from medi_core.services.plan_tables import read_shares, read_worst
 
     target = Target(flags.target, flags.level, flags.quantile, flags.cap, flags.max_tiles, flags.ratio)
     by = tuple(flags.by)
+    for name, given, kind in (
+        ("--cells", flags.cells, WORST),
+        ("--audit", flags.audit, WORST),
+        ("--shares", flags.shares, MATCH),
+    ):
+        if given and flags.target != kind:
+            raise PlanError(f"{name} goes with --target {kind}, given is --target {flags.target}: change one of them")
     named = tuple(tuple(cell.split(SEPARATOR)) for cell in flags.cells)
     worst = read_worst(flags.audit, by, flags.num_worst) if flags.audit else ()
     return PlanConfig(

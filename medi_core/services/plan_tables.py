@@ -7,6 +7,7 @@ import pandas as pd
 
 from medi_core.data.manifest import read_table
 from medi_core.errors import PlanError
+from medi_core.metadata.schema import ATTRIBUTE
 
 SHARE, IS_RANKED = "share", "is_ranked"
 MAX_BYTES = 2_000_000
@@ -44,6 +45,8 @@ def read_worst(path: Path, by: Sequence[str], num: int = DEFAULT_NUM_WORST) -> t
     if num < 1:
         raise PlanError(f"{num} worst subgroups were asked for: ask for 1 or more")
     table = _read(path, [*by, IS_RANKED], f"the table of an audit by {', '.join(by)}")
+    if more := [name for name in table if name in ATTRIBUTE and name not in by]:
+        raise PlanError(f"{path.name} is an audit by {', '.join((*by, *more))}: give one by {', '.join(by)} alone")
     ranked = table[table[IS_RANKED].astype(str).str.casefold() == "true"]
     if ranked.empty:
         raise PlanError(

@@ -5,7 +5,7 @@ inversion, Gal et al. 2023, §4, for metadata.)
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -140,7 +140,7 @@ def choose_tiles(manifest: pd.DataFrame, vocabulary: Vocabulary, config: Adaptat
 
     Raises:
         UnknownValueError: attributes that cannot grow, or none of whose values is new.
-        ManifestError: there is one image only.
+        ManifestError: there is one image only, or a new value has validation rows and no training row.
     """
     require_growable(vocabulary, config.attributes)
     is_new = pd.Series(False, index=manifest.index)
@@ -148,18 +148,39 @@ def choose_tiles(manifest: pd.DataFrame, vocabulary: Vocabulary, config: Adaptat
         is_new |= manifest[name].isin(new_values(vocabulary, _plain(manifest, vocabulary), name))
     split = manifest["split"].fillna("train")
     train, validation = (manifest[is_new & (split == name)] for name in ("train", "val"))
-    if len(validation) or train.empty:  # `grow` says what is wrong with no training row
+    if train.empty:  # `grow` says what is wrong with that
         return AdaptationTiles(train, validation, "split")
+    if len(validation):
+        return _require_learned(AdaptationTiles(train, validation, "split"), config.attributes)
     for by, groups in (("patient", patients_of(train)), ("image", train["path"])):
-        names = sorted(groups.unique())
-        if len(names) > 1:
-            num = max(1, round(VALIDATION_SHARE * len(names)))
-            chosen = groups.isin(np.random.default_rng(config.seed).permutation(names)[:num])
-            return AdaptationTiles(train[~chosen], train[chosen], by)
+        chosen = _set_aside(train[list(config.attributes)].astype(str).agg(tuple, axis=1), groups, config.seed)
+        if chosen.any():
+            return _require_learned(AdaptationTiles(train[~chosen], train[chosen], by), config.attributes)
     raise ManifestError(
         f"all new training tiles are of one image, {train['path'].iloc[0]}: give two images or more, so that one "
         "can say when to stop"
     )
+
+
+def _set_aside(values: pd.Series, groups: pd.Series, seed: int) -> pd.Series:
+    """bool `(N,)`: a share of the groups of each new value, never its last one."""
+    chosen = pd.Series(False, index=groups.index)
+    for _, own in groups.groupby(values):
+        names = sorted(own.unique())
+        num = max(1, round(VALIDATION_SHARE * len(names))) if len(names) > 1 else 0
+        chosen |= groups.isin(np.random.default_rng(seed).permutation(names)[:num])
+    return chosen
+
+
+def _require_learned(tiles: AdaptationTiles, attributes: Sequence[str]) -> AdaptationTiles:
+    """The tiles, if every value to validate on is one to learn."""
+    for name in attributes:
+        if missing := sorted(set(tiles.validation[name].dropna()) - set(tiles.train[name].dropna())):
+            raise ManifestError(
+                f"{name} {missing[0]} has rows to validate on and none to learn from: give training rows of other "
+                "patients, or leave it out"
+            )
+    return tiles
 
 
 def take_over(training: DiffusionTraining, checkpoint: Checkpoint) -> None:

@@ -9,7 +9,13 @@ from typing import Any
 import pandas as pd
 import torch
 
-from medi_core.checkpoints import Checkpoint, load_checkpoint, read_held_out_patients, save_checkpoint
+from medi_core.checkpoints import (
+    Checkpoint,
+    load_checkpoint,
+    read_held_out_patients,
+    require_replaceable,
+    save_checkpoint,
+)
 from medi_core.data.manifest import read_manifest
 from medi_core.data.patients import patients_of
 from medi_core.errors import CheckpointError, InvalidRequestError
@@ -43,11 +49,13 @@ def run_adaptation(
         CheckpointError: the checkpoint cannot be used, or no step lowered the validation loss: nothing is written then.
         ManifestError, UnknownValueError: as `Adaptation`.
         InvalidRequestError: `out` is the checkpoint itself.
-        StorageError: the disk is full; the best checkpoint so far is as it was.
+        StorageError: `out` holds something else than a checkpoint, or e.g. the disk is full; the best checkpoint so far
+            is as it was.
     """
     checkpoint = load_checkpoint(checkpoint_name, root, torch.device("cpu"), torch.float32)
     if out.resolve() == checkpoint.folder.resolve():
         raise InvalidRequestError(f"{out} is the checkpoint to adapt: choose another folder, so that both can be used")
+    require_replaceable(out)
     with translate_write_errors(str(out)):  # before the work, not at the first save
         out.parent.mkdir(parents=True, exist_ok=True)
     adaptation = Adaptation(checkpoint, read_manifest(manifest_path), config, mixed_precision)

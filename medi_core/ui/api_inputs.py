@@ -45,6 +45,13 @@ def whole_number(name: str, value: Any, low: int, high: int) -> int:
     return value
 
 
+def yes_or_no(name: str, value: Any) -> bool:
+    """True or false: not a text, of which any but the empty one would be true."""
+    if not isinstance(value, bool):
+        raise InvalidRequestError(f"{name} = {value!r}: it must be true or false")
+    return value
+
+
 def texts(name: str, value: Any, most: int, allowed: Sequence[str] = ()) -> tuple[str, ...]:
     """A list of at most so many texts, of those that are allowed if any are named."""
     is_list = isinstance(value, list | tuple) and all(isinstance(text, str) for text in value)

@@ -15,7 +15,7 @@ from medi_core.services.augmentation import CELL, PlanConfig
 from medi_core.services.cohort import OFFERED, cohort_report
 from medi_core.services.generation import MAX_SEED
 from medi_core.services.request_checks import check_number
-from medi_core.ui.api_inputs import File, metadata_type, record_of, texts, uploaded_file, whole_number
+from medi_core.ui.api_inputs import File, metadata_type, record_of, texts, uploaded_file, whole_number, yes_or_no
 from medi_core.ui.handlers import reported, session_folder
 from medi_core.ui.shared import Shared
 
@@ -108,9 +108,9 @@ def build_table_endpoints(shared: Shared) -> None:
         config = PlanConfig(
             by,
             _target(target, quantile, ratio, level=level, cap=cap, max_tiles=max_tiles),
-            with_empty=bool(empty),
+            with_empty=yes_or_no("empty", empty),
             min_trust=_number("min_trust", min_trust, 1),
-            measured_only=bool(measured_only),
+            measured_only=yes_or_no("measured_only", measured_only),
             chosen=_cells(cells, len(by)),
             seed=whole_number("seed", seed, 0, MAX_SEED),
         )

@@ -58,7 +58,6 @@ part('next').addEventListener('click', () => { if (at < steps.length - 1) show(a
 part('skip').addEventListener('click', end);
 panel.addEventListener('keydown', event => { if (event.key === 'Escape') end(); });
 
-// whoever follows a link has come for something; a reader of a blinded review must see nothing but his page
+// whoever follows a link has come for something
 const query = new URLSearchParams(location.search);
-if (query.get('tab') === 'review') part('corner').hidden = true;
 offer(!wasSeen() && !query.has('tab'));

@@ -1,5 +1,7 @@
 """What a plan takes from tables: shares, and the worst subgroups of an audit as its own command writes them."""
 
+import argparse
+
 import pandas as pd
 import pytest
 
@@ -49,8 +51,6 @@ def test_subgroups_that_are_too_small_to_be_ranked_are_not_taken(audit_csv):
 
 
 def test_the_command_fills_them_beside_the_cells_that_are_named(audit_csv):
-    import argparse
-
     parser = argparse.ArgumentParser()
     add_plan_commands(parser.add_subparsers())
     named = "Colorectal_benign|Lyon"
@@ -58,6 +58,19 @@ def test_the_command_fills_them_beside_the_cells_that_are_named(audit_csv):
         ["plan", "--target", WORST, "--audit", str(audit_csv), "--num-worst", "1", "--cells", named]
     )
     assert plan_config(flags).chosen == (("Colorectal_benign", "Lyon"), *read_worst(audit_csv, BY, 1))
+
+
+@pytest.mark.parametrize(("flag", "target"), [("--cells", "uniform"), ("--audit", "match"), ("--shares", "worst")])
+def test_a_flag_of_another_target_is_refused(flag, target):
+    parser = argparse.ArgumentParser()
+    add_plan_commands(parser.add_subparsers())
+    with pytest.raises(PlanError, match=rf"{flag} goes with --target \w+, given is --target {target}"):
+        plan_config(parser.parse_args(["plan", "--target", target, flag, "x.csv"]))
+
+
+def test_an_audit_by_more_attributes_is_refused(audit_csv):
+    with pytest.raises(PlanError, match="is an audit by center, cancer_type: give one by center alone"):
+        read_worst(audit_csv, ("center",))
 
 
 def test_shares_are_read_by_cell(tmp_path):

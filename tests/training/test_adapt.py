@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from medi_core.checkpoints import load_checkpoint
 from medi_core.cli import main
 from medi_core.data.manifest import read_manifest
-from medi_core.errors import CheckpointError, InvalidRequestError, ManifestError, UnknownValueError
+from medi_core.errors import CheckpointError, InvalidRequestError, ManifestError, StorageError, UnknownValueError
 from medi_core.training import validation
 from medi_core.training.adapt import AdaptationConfig, choose_tiles
 from medi_core.training.adaptation_run import run_adaptation
@@ -136,10 +136,31 @@ def test_without_validation_rows_whole_patients_are_set_aside_and_one_patient_is
         choose_tiles(rows[:1], toy_vocabulary, CONFIG)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_every_new_center_keeps_a_patient_to_learn_from(new_center, toy_vocabulary, seed):
+    rows = read_manifest(new_center)
+    rows["split"] = None
+    rows["center"] = ["Turin"] * 6 + ["Bern", "Bern", "Graz"]
+    tiles = choose_tiles(rows, toy_vocabulary, dataclasses.replace(CONFIG, seed=seed))
+    assert set(tiles.train["center"]) == {"Turin", "Bern", "Graz"}
+    assert set(tiles.validation["center"]) == {"Turin"}, "the others have one patient each"
+
+
+def test_a_center_with_validation_rows_alone_is_refused(new_center, toy_vocabulary):
+    rows = read_manifest(new_center)
+    rows.loc[rows["split"] == "val", "center"] = "Bern"
+    with pytest.raises(ManifestError, match="center Bern has rows to validate on and none to learn from"):
+        choose_tiles(rows, toy_vocabulary, CONFIG)
+
+
 def test_what_cannot_be_adapted_is_refused_and_nothing_is_written(new_center, toy_manifest, tiny_checkpoint, tmp_path):
     root, out = tiny_checkpoint.parent, tmp_path / "out"
     with pytest.raises(UnknownValueError, match="no training tile has a new center"):
         run_adaptation(toy_manifest, "tiny", root, out, CONFIG)
+    for folder in (root, tmp_path):  # neither all checkpoints nor the data are replaced by one
+        with pytest.raises(StorageError, match="holds something else than a checkpoint"):
+            run_adaptation(new_center, "tiny", root, folder, CONFIG, None, "no")
+    assert tiny_checkpoint.exists()
     with pytest.raises(InvalidRequestError, match="is the checkpoint to adapt"):
         run_adaptation(new_center, "tiny", root, tiny_checkpoint, CONFIG)
     hopeless = dataclasses.replace(CONFIG, learning_rate=1e-9, num_steps=4)
