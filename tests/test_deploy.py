@@ -19,10 +19,40 @@ COMPOSE, COMPOSE_GPU = (
 )
 
 
+APP = COMPOSE["services"]["app"]
+SETTINGS = {f"MEDI_{field.name.upper()}" for field in fields(Settings)}
+
+
 @pytest.mark.parametrize("page", [*sorted(DEPLOY.iterdir()), ROOT / "docs" / "hosting.md"], ids=lambda page: page.name)
 def test_every_variable_named_is_a_setting(page):
-    named = set(re.findall(r"MEDI_([A-Z_]+)", page.read_text(encoding="utf-8")))
-    assert named <= {field.name.upper() for field in fields(Settings)}
+    assert set(re.findall(r"MEDI_[A-Z_]+", page.read_text(encoding="utf-8"))) <= SETTINGS
+
+
+def test_every_setting_reaches_the_app_or_is_fixed_by_the_image():
+    """Above all MEDI_AUTH: where it got lost on the way, the app would stand open."""
+    passed = {name: value for name, value in APP["environment"].items() if name.startswith("MEDI_")}
+    assert passed == {name: f"${{{name}:-}}" for name in passed}
+    fixed = set(re.findall(r"(MEDI_[A-Z_]+)=", DOCKERFILE))
+    assert passed.keys() | fixed == SETTINGS
+    assert not passed.keys() & fixed, "where nobody sets it, what the image says would be made empty"
+
+
+def test_the_page_names_every_setting():
+    page = (ROOT / "docs" / "hosting.md").read_text(encoding="utf-8")
+    _, section = page.split("## Settings and secrets")
+    assert set(re.findall(r"`(MEDI_[A-Z_]+)`", section)) == SETTINGS
+
+
+def test_the_app_believes_the_proxy_about_the_visitors_address_and_nobody_else_reaches_it():
+    assert APP["environment"]["FORWARDED_ALLOW_IPS"] == "*"
+    assert not {"ports", "network_mode", "networks"} & set(APP), "whoever reached the app could claim any address"
+
+
+def test_only_a_public_name_is_bound_to_tls_for_a_year():
+    (matcher,) = re.findall(r"header (\S+) Strict-Transport-Security", CADDYFILE)
+    (spared,) = re.findall(rf"{matcher} not host (.+)", CADDYFILE)
+    (default,) = re.findall(r"\$SITE_ADDRESS:(\S+?)\}", CADDYFILE)
+    assert {default, "*.localhost", "*.local"} <= set(spared.split())
 
 
 def test_the_proxy_talks_to_the_port_that_the_app_listens_on():
@@ -31,7 +61,6 @@ def test_the_proxy_talks_to_the_port_that_the_app_listens_on():
     assert f"127.0.0.1:{port}/healthz" in DOCKERFILE
     assert re.search(r"reverse_proxy \{\$APP:(\w+):(\d+)\}", CADDYFILE).groups() == ("app", port)
     assert "app" in COMPOSE["services"]
-    assert "ports" not in COMPOSE["services"]["app"], "the app is reached through the proxy alone"
 
 
 def test_the_proxy_lets_the_largest_upload_of_the_app_through():
@@ -41,15 +70,15 @@ def test_the_proxy_lets_the_largest_upload_of_the_app_through():
 
 def test_answers_are_kept_in_a_volume_and_the_app_is_not_root():
     (data,) = re.findall(r"MEDI_DATA_DIR=(\S+)", DOCKERFILE)
-    app = COMPOSE["services"]["app"]
-    assert f"data:{data}" in app["volumes"]
+    assert f"data:{data}" in APP["volumes"]
     assert "data" in COMPOSE["volumes"]
-    assert app["read_only"]
+    assert APP["read_only"]
     assert DOCKERFILE.index("USER medi") < DOCKERFILE.index("CMD [")
 
 
 def test_no_secret_is_written_down():
-    assert COMPOSE["services"]["app"]["environment"]["MEDI_ADMIN_PASSPHRASE"] == "${MEDI_ADMIN_PASSPHRASE:-}"
+    for name in ("MEDI_ADMIN_PASSPHRASE", "MEDI_AUTH"):
+        assert APP["environment"][name] == f"${{{name}:-}}"
     assert "/deploy/.env" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
 
 
@@ -64,4 +93,4 @@ def test_the_image_gets_what_the_app_needs_and_no_more():
 
 def test_the_file_for_the_gpu_adds_to_a_service_that_is_there():
     assert set(COMPOSE_GPU["services"]) <= set(COMPOSE["services"])
-    assert COMPOSE_GPU["services"]["app"]["environment"] == {"MEDI_DEVICE": "cuda"}
+    assert COMPOSE_GPU["services"]["app"]["environment"] == {"MEDI_DEVICE": "${MEDI_DEVICE:-cuda}"}

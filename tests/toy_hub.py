@@ -23,6 +23,7 @@ class ToyHub:
         self.made: dict[str, dict[str, Any]] = {}
         self.refuse: dict[str, tuple[int, str]] = {}
         self.tokens: set[str] = set()
+        self.messages: dict[str, str] = {}
 
     def create(self, wanted: dict[str, Any]) -> tuple[int, Any]:
         """POST /api/repos/create"""
@@ -36,7 +37,9 @@ class ToyHub:
     def commit(self, key: str, lines: list[dict[str, Any]]) -> tuple[int, Any]:
         """POST /api/{kind}s/{repo}/commit/main"""
         for line in lines:
-            if line["key"] == "file":
+            if line["key"] == "header":
+                self.messages[key] = line["value"]["summary"]
+            elif line["key"] == "file":
                 self.repos[key][line["value"]["path"]] = base64.b64decode(line["value"]["content"])
             elif line["key"] == "deletedFile":
                 del self.repos[key][line["value"]["path"]]

@@ -87,6 +87,8 @@ def publish_text(answer: dict[str, Any]) -> str:
         lines.append(
             f"{kind}: {facts['folder']} ({size}) → {answer['pushed'].get(kind) or facts['repo'] or 'nowhere yet'}"
         )
+        if facts["commit"] is None:
+            lines.append("  of no commit: git does not track this checkpoint, so it is as it is on disk now")
         if facts["large_files"]:
             lines.append(f"  to large file storage: {', '.join(facts['large_files'])}")
     if not answer["pushed"]:

@@ -7,6 +7,7 @@ import io
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from medi_core.checkpoint_checks import check_checkpoint
 from medi_core.classifier_checkpoint import load_classifier
 from medi_core.errors import PublishError
 from medi_core.services.publish_checks import CARD, LARGE_BYTES, files_of, model_faults, space_faults
-from medi_core.storage import replaced_folder
+from medi_core.storage import replaced_folder, translate_write_errors
 
 LEFT_OUT = (".gitattributes", ".gitignore", ".ci")
 """Of the Space: the hub has its own .gitattributes, which say what goes to its large file storage."""
@@ -40,8 +41,8 @@ class Publication:
     folder: Path
     repo_id: str | None
     """owner/name, or `None` as long as nobody has said where it goes."""
-    commit: str
-    """Of the project, whose files these are."""
+    commit: str | None
+    """Of the project, whose files these are; `None` of a checkpoint that is not in it."""
 
     def to_dict(self) -> dict[str, Any]:
         """Facts to look at before anything is pushed."""
@@ -49,6 +50,7 @@ class Publication:
         return {
             "folder": str(self.folder),
             "repo": self.repo_id,
+            "commit": self.commit,
             "files": len(sizes),
             "bytes": sum(sizes.values()),
             "largest": max(sizes, key=sizes.get),
@@ -95,7 +97,7 @@ def prepare_space(root: Path, out: Path, repo_id: str | None = None, model_id: s
     """
     commit, _ = commit_of(root)
     with replaced_folder(out / "space") as folder:
-        _unpack(_git(root, "archive", "--format=tar", "HEAD"), folder)
+        _unpack(_git(root, "archive", "--format=tar", "HEAD"), folder, "the Space")
         for name in LEFT_OUT:
             path = folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -109,6 +111,9 @@ def prepare_space(root: Path, out: Path, repo_id: str | None = None, model_id: s
 def prepare_model(root: Path, checkpoint: Path, out: Path, repo_id: str | None = None) -> Publication:
     """A checkpoint as a model repository: its files, its card, and the licence of the weights.
 
+    Of a checkpoint that git tracks, the files as they were committed last. One that it does not track, elsewhere or
+    trained just now, is taken as it is, without hidden files, and is of no commit.
+
     Args:
         root: as for the Space.
         checkpoint: folder of a generator or of a tile classifier.
@@ -119,20 +124,28 @@ def prepare_model(root: Path, checkpoint: Path, out: Path, repo_id: str | None =
         PublishError: something in it must not be published; the message lists what.
         StorageError: the folder cannot be written.
     """
-    if (checkpoint / "model_index.json").is_file():
-        check_checkpoint(checkpoint)
-    else:
-        load_classifier(checkpoint)
-    with replaced_folder(out / "model") as folder:
-        shutil.copytree(checkpoint, folder, dirs_exist_ok=True)
-        _refuse(model_faults(folder), "the model")
-        licence = root / "checkpoints" / LICENCE
-        if licence.is_file() and metadata_load(folder / CARD)["license"] == LICENCE_OF_WEIGHTS:
-            shutil.copyfile(licence, folder / LICENCE)
+    commit, _ = commit_of(root)
+    tracked = _tracked(root, checkpoint)
+    with tempfile.TemporaryDirectory() as temporary, replaced_folder(out / "model") as folder:
+        taken = Path(temporary) / (tracked or checkpoint.name)  # messages about its files name its last part
+        with translate_write_errors(temporary):
+            if tracked is None:
+                shutil.copytree(checkpoint, taken, ignore=shutil.ignore_patterns(".*"))
+            else:
+                _unpack(_git(root, "archive", "--format=tar", "HEAD", "--", tracked), Path(temporary), "the model")
+        if (taken / "model_index.json").is_file():
+            check_checkpoint(taken)
+        else:
+            load_classifier(taken)
+        _refuse(model_faults(taken), "the model")
+        shutil.copytree(taken, folder, dirs_exist_ok=True)
+        licence = _tracked(root, root / "checkpoints" / LICENCE)
+        if licence is not None and metadata_load(folder / CARD)["license"] == LICENCE_OF_WEIGHTS:
+            (folder / LICENCE).write_bytes(_git(root, "show", f"HEAD:./{licence}"))
         if repo_id is not None:
             card = (folder / CARD).read_text("utf-8").replace(f'"checkpoints/{checkpoint.name}"', f'"{repo_id}"')
             (folder / CARD).write_text(card, "utf-8")
-    return Publication("model", out / "model", repo_id, commit_of(root)[0])
+    return Publication("model", out / "model", repo_id, commit if tracked else None)
 
 
 def push(
@@ -180,7 +193,7 @@ def push(
                 repo_id=publication.repo_id,
                 repo_type=publication.kind,
                 folder_path=publication.folder,
-                commit_message=f"MeDi Explorer {publication.commit}",
+                commit_message=f"MeDi Explorer, {publication.commit or 'of no commit'}",
                 delete_patterns="*",  # what is no longer in the project is no longer in the repository
             ),
         )
@@ -214,12 +227,21 @@ def _reason(error: Exception) -> str:
     }.get(error.response.status_code, f"the hub refused: {said}")
 
 
-def _unpack(archive: bytes, folder: Path) -> None:
+def _tracked(root: Path, path: Path) -> str | None:
+    """Where in the project a file or folder is, if it was there when something was committed last."""
+    root, path = root.resolve(), path.resolve()
+    if not path.is_relative_to(root):
+        return None
+    inside = path.relative_to(root).as_posix()
+    return inside if _git(root, "ls-tree", "HEAD", "--", inside) else None
+
+
+def _unpack(archive: bytes, folder: Path, what: str) -> None:
     try:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             tar.extractall(folder, filter="data")
     except tarfile.FilterError as error:  # a link that leads out of the folder
-        _refuse([f"{error.tarinfo.name}: a link; put the file itself there"], "the Space")
+        _refuse([f"{error.tarinfo.name}: a link; put the file itself there"], what)
 
 
 def _refuse(faults: list[str], what: str) -> None:

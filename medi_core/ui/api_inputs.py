@@ -9,6 +9,7 @@ from gradio import FileData
 from gradio.processing_utils import save_base64_to_cache
 from gradio.utils import get_upload_folder
 
+from medi_core.data.strip_metadata import strip_metadata
 from medi_core.errors import InvalidRequestError, UnknownValueError
 from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary
@@ -91,6 +92,7 @@ def _local_path(text: str) -> Path | None:
     """Of a file in the folder of uploads, which also holds what this app has answered with; `None` of any other."""
     if text.startswith("data:"):
         text = save_base64_to_cache(text, get_upload_folder())
+        strip_metadata(Path(text))  # as of every upload; this one did not come through the upload route
     elif FILE_ROUTE in text:
         text = unquote(text.split(FILE_ROUTE, 1)[1])
     return uploaded_path(text)

@@ -61,6 +61,65 @@ def test_what_follows_the_end_of_a_jpeg_goes(tmp_path):
     assert b"Jane Roe" not in path.read_bytes()
 
 
+def two_images(path: Path) -> None:
+    """As phones write HDR: a gain map, with its own EXIF, behind the picture."""
+    second = with_metadata(path.with_name("second.jpg")).read_bytes()
+    path.with_name("second.jpg").unlink()
+    path.write_bytes(path.read_bytes() + second)
+
+
+def multi_picture(path: Path) -> None:
+    frames = [Image.fromarray(synthetic_tissue(96, seed)) for seed in (1, 2)]
+    exif = Image.Exif()
+    exif[0x013B] = "Jane Roe"
+    frames[0].save(path, "MPO", save_all=True, append_images=frames[1:], exif=exif)
+
+
+def junk_between_segments(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"\xff\xdb", b"Jane Roe\xff\x00\xff\xdb", 1))
+
+
+def fill_bytes(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"\xff\xdb", b"\xff\xff\xff\xdb"))
+
+
+def note_behind_the_pixels(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-2] + b"\xff\xfe\x00\x0aJane Roe\xff\xd9")
+
+
+def thumbnail(path: Path) -> None:
+    """In a segment that is named as that of the colours is."""
+    content = path.read_bytes()
+    path.write_bytes(content[:20] + b"\xff\xe0\x00\x18JFXX\x00\x11Jane Roe" + b"\x00" * 8 + content[20:])
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize(
+    "spoil", [two_images, multi_picture, junk_between_segments, fill_bytes, note_behind_the_pixels, thumbnail]
+)
+def test_a_jpeg_of_unusual_build_keeps_its_first_image_and_nothing_else(tmp_path, spoil, progressive):
+    path = with_metadata(tmp_path / "a.jpg", progressive=progressive)
+    spoil(path)
+    pixels = read_upload(path)
+    assert b"Jane Roe" in path.read_bytes(), "the test is worth nothing"
+    strip_metadata(path)
+    assert not [secret for secret in (*SECRETS, b"Exif", b"MPF") if secret in path.read_bytes()]
+    assert path.read_bytes().count(b"\xff\xd8\xff") == 1
+    np.testing.assert_array_equal(read_upload(path), pixels)
+    with Image.open(path) as image:
+        assert image.format == "JPEG"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.jpg"]
+
+
+def test_a_jpeg_whose_segments_lead_nowhere_is_encoded_anew(tmp_path):
+    path = with_metadata(tmp_path / "a.jpg")
+    path.write_bytes(path.read_bytes().replace(b"\xff\xdb", b"\xff\xd0\xff\xdb", 1))  # a restart before any pixel
+    pixels = read_upload(path)
+    strip_metadata(path)
+    assert not [secret for secret in (*SECRETS, b"Exif") if secret in path.read_bytes()]
+    assert np.abs(read_upload(path).astype(int) - pixels).mean() < 2, "of 255 levels"
+
+
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "LA", "1", "I;16", "CMYK"])
 def test_any_mode_keeps_its_pixels(tmp_path, mode):
     suffix = "tif" if mode == "CMYK" else "png"

@@ -1,6 +1,7 @@
 """What is prepared for the hub, what is refused, and what arrives. No network: a stand-in for the hub answers."""
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -115,6 +116,39 @@ def test_the_model_has_its_card_as_readme_its_licence_and_the_same_weights(proje
         assert name == "README.md" or (folder / name).read_bytes() == content
 
 
+def test_the_model_holds_what_was_committed_and_nothing_else(project):
+    checkpoint = project / "checkpoints" / "tiny"
+    committed = content_of(checkpoint) | {"LICENSE": (project / "checkpoints" / "LICENSE").read_bytes()}
+    (checkpoint / "model_index.json").write_text("{}")
+    (checkpoint / "scheduler" / "scheduler_config.json").unlink()
+    (checkpoint / ".DS_Store").write_bytes(b"of the folder")
+    (checkpoint / "notes.md").write_text("not tracked")
+    (project / "checkpoints" / "LICENSE").write_text("changed, not committed")
+    publication = prepare_model(project, checkpoint, project.parent / "out")
+    assert content_of(publication.folder) == committed
+    assert publication.commit == prepared(project)[1].commit
+
+
+@pytest.mark.parametrize("place", ["elsewhere", "project/runs"])
+def test_a_checkpoint_that_git_does_not_track_is_of_no_commit(project, hub, place):
+    checkpoint = shutil.copytree(project / "checkpoints" / "tiny", project.parent / place / "mine")
+    (checkpoint / ".DS_Store").write_bytes(b"of the folder")
+    publication = prepare_model(project, checkpoint, project.parent / "out", "me/model")
+    assert publication.to_dict()["commit"] is None
+    assert set(content_of(publication.folder)) == {*content_of(checkpoint), "LICENSE"} - {".DS_Store"}
+    toy, api = hub
+    push([publication, prepare_space(project, project.parent / "out", "me/space")], api)
+    assert toy.messages["model/me/model"] == "MeDi Explorer, of no commit"
+    assert re.fullmatch("MeDi Explorer, [0-9a-f]{12}", toy.messages["space/me/space"])
+
+
+def test_a_link_in_a_committed_checkpoint_is_refused(project):
+    (project / "checkpoints" / "tiny" / "elsewhere.md").symlink_to("/etc/passwd")
+    commit(project)
+    with pytest.raises(PublishError, match=r"^the model cannot be published: .*elsewhere\.md: a link"):
+        prepare_model(project, project / "checkpoints" / "tiny", project.parent / "out")
+
+
 def test_a_classifier_is_a_model_too(project, tmp_path):
     save_toy_classifier(tmp_path / "classifier")
     (tmp_path / "classifier" / "README.md").write_text(CARD)
@@ -221,11 +255,13 @@ def test_nothing_is_left_of_what_was_refused(project, spoil, fault):
 def test_a_model_of_pickles_without_weights_or_with_strange_files_is_refused(project):
     checkpoint = project / "checkpoints" / "tiny"
     (checkpoint / "log.txt").write_text("of the training")
+    commit(project)
     with pytest.raises(PublishError, match=r"log\.txt: a model repository holds"):
         prepare_model(project, checkpoint, project.parent / "out")
     (checkpoint / "log.txt").unlink()
     (checkpoint / "optimizer.pt").write_bytes(b"\x80\x04.")
-    with pytest.raises(CheckpointError, match=r"optimizer\.pt"):
+    commit(project)
+    with pytest.raises(CheckpointError, match=r"^tiny holds pickled weights \(optimizer\.pt\)"):
         prepare_model(project, checkpoint, project.parent / "out")
     (project / "empty").mkdir()
     assert "no .safetensors: there are no weights" in model_faults(project / "empty")
@@ -339,10 +375,18 @@ def test_the_command_says_what_would_be_pushed_and_pushes_nothing(command, proje
     assert code == 0
     assert "Not in it, for they are not committed: app.py." in out
     assert "Nothing was pushed" in out
+    assert "of no commit" not in out
     answer = json.loads(command("--json", "--model", "me/model")[1])
     assert answer["model"]["repo"] == "me/model"
     assert answer["space"]["files"] == len(content_of(Path(answer["space"]["folder"])))
     assert answer["pushed"] == {}
+
+
+def test_the_command_says_that_a_checkpoint_is_of_no_commit(command, project, tmp_path):
+    checkpoint = shutil.copytree(project / "checkpoints" / "tiny", tmp_path / "mine")
+    code, out, err = command("--checkpoint", str(checkpoint))
+    assert (code, err) == (0, "")
+    assert out.count("of no commit: git does not track this checkpoint") == 1
 
 
 @pytest.mark.parametrize(
