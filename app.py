@@ -33,7 +33,7 @@ def main() -> int:
             import spaces  # noqa: F401  ZeroGPU patches CUDA: before torch is imported
         # heavy imports late: `--help` and a wrong flag answer at once
         from medi_core.bootstrap import build_services
-        from medi_core.ui.api import MCP_OFF, has_mcp
+        from medi_core.ui.app import reason_without_mcp
         from medi_core.ui.server import Server
         from medi_core.web.logs import start_logs
 
@@ -46,8 +46,8 @@ def main() -> int:
     except MediError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if not has_mcp():
-        print(MCP_OFF)  # Gradio itself says where they are
+    if reason := reason_without_mcp(services):
+        print(reason)  # where they are, Gradio itself says
     try:
         server.serve(flags.host, flags.port)
     except OSError as error:

@@ -5,7 +5,7 @@ import gradio as gr
 from medi_core.bootstrap import Services
 from medi_core.data.safe_zip import MAX_ZIP_BYTES
 from medi_core.ui.about_tab import build_about_tab
-from medi_core.ui.api import build_api, has_mcp
+from medi_core.ui.api import MCP_OFF, build_api, has_mcp
 from medi_core.ui.augment_tab import build_augment_tab
 from medi_core.ui.compare_tab import build_compare_tab
 from medi_core.ui.data_tab import build_data_tab
@@ -21,6 +21,9 @@ from medi_core.ui.subgroup_tab import build_subgroup_tab
 
 TITLE = "MeDi Explorer"
 NOTICE = "Synthetic H&E tiles conditioned on cancer type, hospital and stain. For research only, not for diagnosis."
+MCP_OFF_WITH_ACCOUNTS = (
+    "MCP tools are off: with accounts (MEDI_AUTH) they would be listed to anybody and work for nobody"
+)
 TABS = {
     "generate": ("Generate", build_generate_tab),
     "compare": ("Compare", build_compare_tab),
@@ -53,13 +56,20 @@ def build_app(services: Services) -> GuardedBlocks:
     return app
 
 
+def reason_without_mcp(services: Services) -> str:
+    """Why the endpoints are no MCP tools; "" = they are. Gradio's MCP routes know no login."""
+    if services.settings.auth.strip():
+        return MCP_OFF_WITH_ACCOUNTS
+    return "" if has_mcp() else MCP_OFF
+
+
 def launch_options(services: Services) -> dict:
     """What Gradio 6 takes at launch rather than at build: looks, and whether the endpoints are MCP tools, too."""
     return {
         "theme": _theme(),
         "css_paths": services.settings.assets_dir / "style.css",
         "footer_links": ["api", "settings"],
-        "mcp_server": has_mcp(),
+        "mcp_server": not reason_without_mcp(services),
         "run_history": False,  # it would keep runs in the browser, and offers to send them elsewhere
         "show_error": True,
         "max_file_size": MAX_ZIP_BYTES,  # a single tile has a limit of its own

@@ -12,7 +12,7 @@ from medi_core.services.cohort import Cohort
 from medi_core.services.copy_audit import CopyReport
 from medi_core.ui.handlers import alert_html, reported, write_download
 from medi_core.ui.plot_view import build_plot
-from medi_core.ui.shared import LOOK_QUEUE, Shared
+from medi_core.ui.shared import LOOK_QUEUE, LOOKS_AT_ONCE, Shared
 from medi_core.ui.tables import table_html
 
 NUM_PAIRS = 20
@@ -81,7 +81,14 @@ def build_copy_view(shared: Shared) -> None:
     quiet = {"api_visibility": "private"}
     plot.focus(on_sight, None, [plot, status, pairs, ids, as_csv], **quiet)
     shown = [made, real, pair_note]
-    pairs.select(on_pair, [ids, shared.cohort], shown, concurrency_id=LOOK_QUEUE, **quiet)  # the tile is made again
+    pairs.select(
+        on_pair,
+        [ids, shared.cohort],
+        shown,
+        concurrency_id=LOOK_QUEUE,
+        concurrency_limit=LOOKS_AT_ONCE,
+        **quiet,
+    )  # the tile is made again
 
 
 def build_image(label: str, elem_id: str) -> gr.Image:

@@ -20,7 +20,7 @@ from medi_core.ui.handlers import alert_html, gallery_image, progress_html, repo
 from medi_core.ui.plot_view import build_plot
 from medi_core.ui.point_view import counts_html, facts_html, neighbours_html, point_verdict_html
 from medi_core.ui.runs import wire_run
-from medi_core.ui.shared import LOOK_QUEUE, Shared
+from medi_core.ui.shared import LOOK_QUEUE, LOOKS_AT_ONCE, Shared
 
 OTHER_COLUMNS = (("Origin", "origin"), ("Support of the pair", "group"), ("Data set", "dataset"), ("Split", "split"))
 INTRO = (
@@ -145,6 +145,7 @@ def build_embedding_tab(shared: Shared) -> None:
         [shared.cohort, shared.own_tiles],
         [tile, facts, verdict, neighbours],
         concurrency_id=LOOK_QUEUE,
+        concurrency_limit=LOOKS_AT_ONCE,
         api_visibility="private",
     )  # a synthetic tile is made again from its seed
     plot.select(on_lasso, colour_by, [counts, as_csv, selected], **quiet)

@@ -37,7 +37,7 @@ from medi_core.ui.sampling_controls import (
     build_size_controls,
     window_of,
 )
-from medi_core.ui.shared import GPU_QUEUE, LOOK_QUEUE, Shared
+from medi_core.ui.shared import GPU_QUEUE, LOOK_QUEUE, LOOKS_AT_ONCE, Shared
 from medi_core.ui.tile_view import tile_details
 from medi_core.ui.trust_badge import trust_badge
 from medi_core.ui.verdict_view import PLAIN, VIEWS, caveat_html, tile_image, verdict_html
@@ -229,15 +229,16 @@ def build_generate_tab(shared: Shared) -> None:
         shown=gallery,
         prepare=(on_start, [is_locked, seed], [seed, tile_ids]),
     )
+    look = {"concurrency_id": LOOK_QUEUE, "concurrency_limit": LOOKS_AT_ONCE}
     gallery.select(
         on_select,
         tile_ids,
         [detail, large, facts, verdict, download, selected_id, view, caveat],
-        concurrency_id=LOOK_QUEUE,
+        **look,
         scroll_to_output=True,
         **private,
     )
-    view.input(on_view, [selected_id, view], [large, caveat], concurrency_id=LOOK_QUEUE, **private)
+    view.input(on_view, [selected_id, view], [large, caveat], **look, **private)
     for button, state, tab in (
         (to_rerender, shared.base_tile, "rerender"),
         (to_compare, shared.compare_tile, "compare"),

@@ -12,6 +12,8 @@ GPU_QUEUE = "gpu"
 """`concurrency_id` of every run of the model: one at a time on one device."""
 LOOK_QUEUE = "look"
 """Of a look at one tile: it waits for the run that has the model, at most, not for all that are queued before it."""
+LOOKS_AT_ONCE = 4
+"""Each waits in a thread, and all events share forty: the rest is for those that need no model."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pytest
 
 from medi_core.services.generation import GenerationRequest
 from medi_core.ui.guarded_blocks import MAX_WAITING, MAX_WAITING_OF_SESSION
+from medi_core.ui.shared import LOOK_QUEUE, LOOKS_AT_ONCE
 
 LONG = [{}, 64, 0, 50, 1.0, 128, None, [0, 1]]
 """64 tiles in 50 steps."""
@@ -102,6 +103,13 @@ def test_a_full_queue_says_so_politely_and_stops_nothing_else(running_app, model
     other._fn = next(fn._id for fn in running_app.blocks.fns.values() if fn.api_name == "info")
     assert other.ask([]).status_code == 200, "what needs no model does not wait for it"
     assert other.answer()["success"]
+
+
+def test_looks_at_tiles_leave_threads_for_the_rest_of_the_page(running_app):
+    looks = [fn for fn in running_app.blocks.fns.values() if fn.concurrency_id == LOOK_QUEUE]
+    assert len(looks) >= 4
+    assert {fn.concurrency_limit for fn in looks} == {LOOKS_AT_ONCE}
+    assert LOOKS_AT_ONCE <= 10
 
 
 def test_one_visitor_does_not_fill_the_queue(running_app, model):

@@ -21,6 +21,7 @@ from PIL import Image
 
 from medi_core.checkpoints import save_checkpoint
 from medi_core.services.generation import GenerationRequest
+from medi_core.ui.app import reason_without_mcp
 from medi_core.ui.guarded_blocks import BUG
 from medi_core.ui.server import Server
 from tests.toy_app import PASSPHRASE, toy_services
@@ -201,9 +202,15 @@ def test_every_answer_carries_the_headers(http, path):
 
 
 @pytest.fixture(scope="module")
-def strict_url(tmp_path_factory):
-    """An app with one account, and few calls a minute."""
-    server = Server(toy_services(tmp_path_factory.mktemp("strict"), auth="anna:s3cret", rate_limit=20))
+def strict_services(tmp_path_factory):
+    """One account, and few calls a minute."""
+    return toy_services(tmp_path_factory.mktemp("strict"), auth="anna:s3cret", rate_limit=20)
+
+
+@pytest.fixture(scope="module")
+def strict_url(strict_services):
+    """The app around them."""
+    server = Server(strict_services)
     _, url, _ = server.blocks.launch(prevent_thread_lock=True, quiet=True, **server.launch_options())
     yield url
     server.blocks.close(verbose=False)
@@ -222,6 +229,15 @@ def test_with_accounts_nothing_is_seen_without_one(strict_url):
         Client(strict_url, verbose=False)
     client = Client(strict_url, auth=("anna", "s3cret"), verbose=False)
     assert client.predict(api_name="/info")["checkpoint"].startswith("tiny@")
+
+
+def test_with_accounts_there_are_no_mcp_tools(strict_url, strict_services):
+    assert "MEDI_AUTH" in reason_without_mcp(strict_services)
+    with httpx.Client(base_url=strict_url, follow_redirects=True) as http:
+        ask = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+        accept = {"accept": "application/json, text/event-stream"}
+        assert http.post("/gradio_api/mcp/", json=ask, headers=accept).status_code in (401, 404, 405)
+        assert http.get("/gradio_api/mcp/schema").status_code in (401, 404)
 
 
 def test_a_session_in_a_hurry_is_asked_to_wait(strict_url):

@@ -22,6 +22,7 @@ def test_pairs(text, pairs):
     ("text", "message"),
     [
         ("anna", "entry 1 of 1 has no password"),
+        (" , ,", "no user:password pair is in it"),
         ("anna:s3cret,:s3cret", "entry 2 of 2 has no user"),
         ("anna:s3cret,anna:s3cret2", "names a user twice"),
     ],
