@@ -44,6 +44,12 @@ class Settings:
     log_level: str = "warning"
     """debug, info, warning or error: what the app writes to stderr, one JSON object a line."""
 
+    def __post_init__(self) -> None:
+        if self.rate_limit < 0:
+            raise InvalidRequestError(
+                f"MEDI_RATE_LIMIT = {self.rate_limit}: calls in a minute, 0 = no limit; none below"
+            )
+
     @property
     def classifier_dir(self) -> Path:
         """Folder of the tile classifier; it may be missing."""
@@ -54,7 +60,7 @@ class Settings:
         """Flags win over the environment, the environment over the defaults; `None` and "" = not given.
 
         Raises:
-            InvalidRequestError: a number that is none.
+            InvalidRequestError: a number that is none, or out of range.
         """
         environment = {field.name: os.environ.get(f"MEDI_{field.name.upper()}") for field in fields(cls)}
         given = environment | {name: value for name, value in flags.items() if value}

@@ -211,11 +211,15 @@ class GenerationService:
         if request.window_px is not None:
             check_multiple("window in px", request.window_px, self.side_multiple_px)
 
-    def stop(self) -> None:
-        """No more steps: the running one is finished, then its request and all that follow get a `StoppingError`."""
+    def stop(self, timeout_seconds: float = 5.0) -> None:
+        """No more steps: the running one is finished, then its request and all that follow get a `StoppingError`.
+
+        Args:
+            timeout_seconds: for how long the running step is waited for.
+        """
         self._is_stopping.set()
-        with self._lock:  # whoever holds it is at his last step
-            pass
+        if self._lock.acquire(timeout=timeout_seconds):  # whoever holds it is at his last step
+            self._lock.release()
 
     def _refuse_if_stopping(self) -> None:
         if self._is_stopping.is_set():
@@ -240,6 +244,7 @@ class GenerationService:
         total = num_batches * reports
         finished: list[GeneratedTile] = []
         with self._lock:
+            self._refuse_if_stopping()  # it may have been waiting for its turn
             for b in range(num_batches):
                 seeds = request.seeds[b * self._batch_size : (b + 1) * self._batch_size]
 

@@ -15,8 +15,15 @@ MAX_WAITING = 40
 """Runs that wait for the same device; whoever comes next is asked to come again."""
 MAX_WAITING_OF_SESSION = 8
 """Runs of one session among them, so that one visitor does not fill it."""
+MAX_WAITING_OF_MCP = MAX_WAITING // 2
+"""Of all MCP clients together: Gradio runs their calls in one session of its own."""
+MAX_WAITING_OF_ADDRESS = MAX_WAITING // 2
+"""Of one address, for whoever calls as ever new sessions, or as none."""
 MAX_MESSAGE_CHARS = 1000
-BUG = "Something went wrong here, and was noted. Nothing of yours is lost: try again, or reload the page."
+BUG = (
+    "Something went wrong here, and was noted. Try again; if it happens again, download what you need before you "
+    "reload the page."
+)
 
 
 class GuardedBlocks(gr.Blocks):
@@ -62,7 +69,8 @@ class GuardedBlocks(gr.Blocks):
             raise gr.Error(BUG, print_exception=False) from None
         finally:
             if outcome:
-                log(logging.INFO, "run", name=name, outcome=outcome, ms=round((time.monotonic() - start) * 1000))
+                passed = round((time.monotonic() - start) * 1000)  # each step of a streamed run comes here anew
+                log(logging.INFO, "run", name=name, outcome=outcome, last_step_ms=passed)
 
     def occupancy(self) -> dict[str, int]:
         """Runs waiting and running now."""
@@ -76,21 +84,36 @@ class WaitingRoom(Queue):
         """Take a run in, or say politely why not (the route answers 503)."""
         waiting = self._waiting_with(body)
         own = sum(event.session_hash == body.session_hash for event in waiting)
+        near = sum(_address(event.request) == _address(request) for event in waiting)
+        is_mcp = self._is_mcp(body.session_hash)
         if len(waiting) >= MAX_WAITING:
             text = f"The queue is full: {len(waiting)} runs are waiting. Nothing is lost; please try again in a minute."
             return False, text, "queue_full"
-        if body.session_hash and own >= MAX_WAITING_OF_SESSION:
-            return False, f"{own} runs of yours are waiting already: let them finish first.", "queue_full"
+        if body.session_hash and own >= (MAX_WAITING_OF_MCP if is_mcp else MAX_WAITING_OF_SESSION):
+            whose = "MCP clients" if is_mcp else "yours"
+            return False, f"{own} runs of {whose} are waiting already: let them finish first.", "queue_full"
+        if near >= MAX_WAITING_OF_ADDRESS and not is_mcp:
+            text = f"{near} runs from your network are waiting already: please try again in a minute."
+            return False, text, "queue_full"
         return await super().push(body, request, username)
 
     def compute_analytics_summary(self, records: Any) -> dict[str, Any]:  # noqa: ARG002  as Gradio calls it
         """None: Gradio would make a table of the last 10,000 events after each one, for a page that is off."""
         return self.cached_event_analytics_summary
 
+    def _is_mcp(self, session_hash: str | None) -> bool:
+        """Whether this is the session of Gradio's MCP server, whose name never leaves it."""
+        client = getattr(self.blocks.mcp_server_obj, "_client_instance", None)
+        return client is not None and client.session_hash == session_hash
+
     def _waiting_with(self, body: Any) -> list[Any]:
         function = self.blocks.fns.get(body.fn_index)
         queue = self.event_queue_per_concurrency_id.get(getattr(function, "concurrency_id", None))
         return list(queue.queue) if queue else []
+
+
+def _address(request: Any) -> str | None:
+    return request.client.host if request.client else None
 
 
 class _AppConfig(BlocksConfig):

@@ -19,8 +19,9 @@ from medi_core.web.security_headers import SecurityHeaders
 
 MAX_SESSIONS = 2000
 """Kept in memory; the one that was quiet for longest makes room."""
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 FAREWELL_SECONDS = 5.0
-"""For answers that are under way when the app stops."""
+"""For the running step, and as long again for answers that are under way when the app stops."""
 
 
 class Server:
@@ -69,8 +70,14 @@ class Server:
             OSError: the port is taken.
         """
         options, asked_to_stop = self.launch_options(), threading.Event()
-        for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, lambda *_: asked_to_stop.set())
+
+        def stop_once(*_: object) -> None:
+            asked_to_stop.set()
+            for name in SIGNALS:  # asked again, it ends at once
+                signal.signal(name, signal.SIG_DFL)
+
+        for name in SIGNALS:
+            signal.signal(name, stop_once)
         try:
             self.blocks.launch(server_name=host, server_port=port, prevent_thread_lock=True, **options)
         except ValueError:
@@ -85,7 +92,7 @@ class Server:
     def stop(self) -> None:
         """Take no more work, finish the running step, tell those who wait, close."""
         self._is_stopping.set()
-        self._services.generation.stop()
+        self._services.generation.stop(FAREWELL_SECONDS)
         _wait_until(lambda: not any(self.blocks.occupancy().values()), FAREWELL_SECONDS)
         self.blocks.close(verbose=False)
 

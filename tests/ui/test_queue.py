@@ -5,12 +5,13 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
 from medi_core.services.generation import GenerationRequest
-from medi_core.ui.guarded_blocks import MAX_WAITING, MAX_WAITING_OF_SESSION
+from medi_core.ui.guarded_blocks import MAX_WAITING, MAX_WAITING_OF_ADDRESS, MAX_WAITING_OF_MCP, MAX_WAITING_OF_SESSION
 from medi_core.ui.shared import LOOK_QUEUE, LOOKS_AT_ONCE
 
 LONG = [{}, 64, 0, 50, 1.0, 128, None, [0, 1]]
@@ -51,9 +52,9 @@ def wait_until(is_so: Callable[[], bool], seconds: float) -> None:
 class Visitor:
     """A page that asks for tiles, and its stream of messages."""
 
-    def __init__(self, running_app) -> None:
+    def __init__(self, running_app, address: str = "127.0.0.1") -> None:
         self.session, self._app = uuid.uuid4().hex, running_app
-        self._http = httpx.Client(base_url=running_app.url, timeout=60)
+        self._http = httpx.Client(base_url=running_app.url, timeout=60, headers={"X-Forwarded-For": address})
         (self._fn,) = [fn._id for fn in running_app.blocks.fns.values() if fn.api_name == "generate"]
         self._stream = None
 
@@ -93,7 +94,8 @@ def test_who_leaves_frees_the_queue_waiting_or_running(running_app, model):
 
 
 def test_a_full_queue_says_so_politely_and_stops_nothing_else(running_app, model):
-    answers = [Visitor(running_app).ask([{}, 1, i, 1, 1.0, 128, None, [0, 1]]) for i in range(MAX_WAITING + 4)]
+    one = [{}, 1, 0, 1, 1.0, 128, None, [0, 1]]
+    answers = [Visitor(running_app, f"10.0.0.{i}").ask(one) for i in range(MAX_WAITING + 4)]
     refused = [answer for answer in answers if answer.status_code != 200]
     assert 3 <= len(refused) <= 4  # the first one may have left the queue for the model, or not yet
     assert {answer.status_code for answer in refused} == {503}
@@ -103,6 +105,27 @@ def test_a_full_queue_says_so_politely_and_stops_nothing_else(running_app, model
     other._fn = next(fn._id for fn in running_app.blocks.fns.values() if fn.api_name == "info")
     assert other.ask([]).status_code == 200, "what needs no model does not wait for it"
     assert other.answer()["success"]
+
+
+def test_ever_new_sessions_of_one_address_do_not_fill_the_queue(running_app, model):
+    one = [{}, 1, 0, 1, 1.0, 128, None, [0, 1]]
+    answers = [Visitor(running_app, "10.0.0.1").ask(one) for _ in range(MAX_WAITING_OF_ADDRESS + 4)]
+    refused = [answer for answer in answers if answer.status_code != 200]
+    assert 3 <= len(refused) <= 4  # the first one may have left the queue for the model, or not yet
+    assert {answer.status_code for answer in refused} == {503}
+    assert "runs from your network are waiting already" in refused[0].json()["detail"]
+    assert Visitor(running_app, "10.0.0.2").ask(one).status_code == 200
+
+
+def test_mcp_clients_share_a_session_that_has_more_places(running_app, model, monkeypatch):
+    inside = Visitor(running_app)
+    client = SimpleNamespace(session_hash=inside.session)
+    monkeypatch.setattr(running_app.blocks, "mcp_server_obj", SimpleNamespace(_client_instance=client))
+    one = [{}, 1, 0, 1, 1.0, 128, None, [0, 1]]
+    answers = [inside.ask(one) for _ in range(MAX_WAITING_OF_MCP + 2)]
+    assert [answer.status_code for answer in answers[:MAX_WAITING_OF_MCP]] == [200] * MAX_WAITING_OF_MCP
+    assert answers[-1].status_code == 503
+    assert "runs of MCP clients are waiting already" in answers[-1].json()["detail"]
 
 
 def test_looks_at_tiles_leave_threads_for_the_rest_of_the_page(running_app):

@@ -11,7 +11,9 @@ import threading
 import time
 import urllib.request
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -20,10 +22,12 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from medi_core.checkpoints import save_checkpoint
-from medi_core.services.generation import GenerationRequest
+from medi_core.errors import StoppingError
+from medi_core.metadata.schema import MetadataRecord
+from medi_core.services.generation import GenerationRequest, GenerationService
 from medi_core.ui.app import reason_without_mcp
 from medi_core.ui.guarded_blocks import BUG
-from medi_core.ui.server import Server
+from medi_core.ui.server import SIGNALS, Server
 from tests.toy_app import PASSPHRASE, toy_services
 from tests.toys import build_tiny_pipeline, build_toy_vocabulary, synthetic_tissue
 
@@ -284,6 +288,39 @@ def test_stopping_finishes_the_step_and_tells_who_waits(tmp_path):
     watcher.join(5)
     assert seen[0].status_code == 503
     assert seen[0].json()["status"] == "stopping"
+
+
+def test_a_step_that_takes_too_long_is_not_waited_for_and_who_waited_makes_no_step(running_app):
+    service = GenerationService(running_app.services.checkpoint, 1)
+    service._on_device = lambda request: (step for step in (steps.append(0), service._run(request, steps.append))[1:])
+    steps = []
+    with ThreadPoolExecutor(1) as pool:
+        with service._lock:
+            waiting = pool.submit(service.generate, GenerationRequest(MetadataRecord(), (1,), 2))
+            deadline = time.monotonic() + 5
+            while not steps and time.monotonic() < deadline:
+                time.sleep(0.01)
+            start = time.monotonic()
+            service.stop(0.05)
+            assert time.monotonic() - start < 2
+        with pytest.raises(StoppingError, match="try again"):
+            waiting.result(20)
+    assert len(steps) == 1, "a step was made after the stop"
+
+
+def test_a_second_ctrl_c_ends_the_app_at_once(monkeypatch):
+    before, seen = {name: signal.getsignal(name) for name in SIGNALS}, []
+    server = object.__new__(Server)
+    server.blocks = SimpleNamespace(launch=lambda **_: None)
+    monkeypatch.setattr(server, "launch_options", dict)
+    monkeypatch.setattr(server, "stop", lambda: seen.extend(map(signal.getsignal, SIGNALS)))
+    try:
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        server.serve("127.0.0.1", 0)
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+    assert seen == [signal.SIG_DFL] * 2, "while it stops, the next signal is not caught"
 
 
 @pytest.mark.slow

@@ -1,16 +1,18 @@
 """What is turned away before Gradio. Run: pytest tests/web/test_gate.py"""
 
 import logging
+from contextlib import suppress
 
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from medi_core.web.gate import MAX_BODY_BYTES, Gate
+from medi_core.services.request_checks import check_text
+from medi_core.web.gate import MAX_BODY_BYTES, SESSIONS_OF_ADDRESS, Gate
 
 
 async def echo(request: Request) -> PlainTextResponse:
@@ -19,12 +21,18 @@ async def echo(request: Request) -> PlainTextResponse:
 
 
 async def stumble(request: Request) -> PlainTextResponse:
-    raise {"key": KeyError, "bug": ZeroDivisionError}[request.query_params["what"]]("a visitor's secret")
+    if request.query_params["what"] == "ours":
+        check_text(None)  # an AttributeError
+    raise {"key": KeyError, "bug": ZeroDivisionError, "gone": ClientDisconnect}[request.query_params["what"]](
+        "a visitor's secret"
+    )
 
 
 def client(per_minute: float = 0) -> TestClient:
     routes = [
-        Route("/gradio_api/stumble", stumble),
+        Route("/gradio_api/stumble/{path:path}", stumble),
+        Route("/gradio_api/call/stumble", stumble),
+        Route("/gradio_api/component_server", stumble),
         Route("/{path:path}", echo, methods=["GET", "POST"]),
     ]
     app = Starlette(routes=routes, middleware=[Middleware(Gate, per_minute=per_minute)])
@@ -84,18 +92,71 @@ def test_new_sessions_without_end_are_no_way_around_the_limit():
     assert statuses == [200] * 20 + [429] * 10
 
 
-def test_passwords_cannot_be_tried_quickly():
+def test_an_address_that_calls_too_often_is_told_before_its_body_is_read():
+    http = client(1)
+    for i in range(SESSIONS_OF_ADDRESS):
+        call(http, f"session-{i}")
+    assert http.post("/gradio_api/queue/join", content=b"x" * (MAX_BODY_BYTES + 1)).status_code == 429
+
+
+@pytest.mark.parametrize("kind", ["data", "files"])  # as gradio_client sends it, and as the page does
+def test_passwords_of_a_user_cannot_be_tried_quickly_and_nobody_else_at_that_address_waits(kind, monkeypatch):
+    monkeypatch.setattr("medi_core.web.gate.LOGINS_PER_MINUTE", 2)
     http = client(1000)
-    assert [http.post("/login", data={"password": str(i)}).status_code for i in range(12)] == [200] * 10 + [429] * 2
+
+    def log_in(name: str, password: str) -> int:
+        fields = {"username": name, "password": password}
+        parts = fields if kind == "data" else {key: (None, value) for key, value in fields.items()}
+        answer = http.post("/login", **{kind: parts})
+        assert answer.status_code != 200 or password in answer.text, "the body goes on"
+        return answer.status_code
+
+    tries = [log_in("anna" + " " * (i % 2), f"try-{i}") for i in range(4)]
+    assert tries == [200] * 2 + [429] * 2
+    assert log_in("ben", "s3cret") == 200
+    others = [log_in(f"user-{i}", "guess") for i in range(2 * SESSIONS_OF_ADDRESS)]
+    assert others[20] == 200
+    assert others[-1] == 429, "an address has an end, too"
 
 
-@pytest.mark.parametrize(("what", "status"), [("key", 400), ("bug", 500)])
-def test_a_request_that_is_stumbled_over_gets_a_sentence_and_the_log_no_value(what, status, caplog):
+@pytest.mark.parametrize("content_type", ["application/json", "multipart/form-data", "multipart/form-data; boundary=a"])
+def test_a_login_that_cannot_be_read_counts_and_goes_on(content_type):
+    http = client(1000)
+    sent = [http.post("/login", content=b"--b\r\nx", headers={"Content-Type": content_type}) for _ in range(11)]
+    assert [answer.status_code for answer in sent] == [200] * 10 + [429]
+
+
+def test_visitors_of_one_address_upload_as_much_as_so_many_sessions(monkeypatch):
+    monkeypatch.setattr("medi_core.web.gate.UPLOADS_PER_MINUTE", 2)
+    http, most = client(1000), 2 * SESSIONS_OF_ADDRESS
+    statuses = [http.post("/gradio_api/upload", content=b"x").status_code for _ in range(most + 20)]
+    assert statuses[:most] == [200] * most
+    assert statuses[-1] == 429
+
+
+@pytest.mark.parametrize("route", ["call/stumble", "component_server"])
+def test_who_leaves_in_the_middle_of_a_request_is_no_fault(route, caplog):
+    with caplog.at_level(logging.DEBUG, "medi"), suppress(AssertionError):  # the test's client expects an answer
+        client().get(f"/gradio_api/{route}", params={"what": "gone"})
+    assert {record.getMessage() for record in caplog.records} == {"request"}
+
+
+@pytest.mark.parametrize(
+    ("route", "what", "status"),
+    [
+        ("call/stumble", "key", 400),
+        ("call/stumble", "bug", 500),
+        ("component_server", "key", 400),
+        ("component_server", "ours", 500),
+        ("stumble/other", "key", 500),
+    ],
+)
+def test_a_request_that_is_stumbled_over_gets_a_sentence_and_the_log_no_value(route, what, status, caplog):
     with caplog.at_level(logging.DEBUG, "medi"):
-        answer = client().get("/gradio_api/stumble", params={"what": what})
+        answer = client().get(f"/gradio_api/{route}", params={"what": what})
     assert answer.status_code == status
     assert set(answer.json()) == {"detail"}
     assert "secret" not in answer.text
     (fault,) = [record for record in caplog.records if record.getMessage() == "stumbled"]
-    assert "stumble" in fault.fields["places"][-1]
+    assert "stumble" in str(fault.fields["places"])
     assert "secret" not in str(fault.__dict__)

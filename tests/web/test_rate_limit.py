@@ -1,8 +1,11 @@
 """A bucket of calls. Run: pytest tests/web/test_rate_limit.py"""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from medi_core.errors import InvalidRequestError
+from medi_core.settings import Settings
 from medi_core.web.rate_limit import MAX_KEYS, RateLimit
 
 
@@ -39,6 +42,12 @@ def test_who_waits_as_long_as_told_may_call():
 def test_no_limit_is_none():
     limit = RateLimit(0)
     assert not any(limit.seconds_to_wait("a") for _ in range(1000))
+
+
+def test_a_limit_that_would_lock_everybody_out_is_refused(monkeypatch):
+    monkeypatch.setenv("MEDI_RATE_LIMIT", "-1")
+    with pytest.raises(InvalidRequestError, match=r"MEDI_RATE_LIMIT = -1: .* 0 = no limit"):
+        Settings.from_environment()
 
 
 def test_memory_has_an_end():
