@@ -7,7 +7,7 @@ import gradio as gr
 import pytest
 
 from medi_core.bootstrap import Services
-from medi_core.ui.app import build_app, launch_options
+from medi_core.ui.server import Server
 from tests.toy_explorer import build_toy_explorer
 
 
@@ -22,11 +22,11 @@ class ServedExplorer:
 
 @pytest.fixture(scope="session")
 def explorer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedExplorer]:
-    """Served on a free port; with MCP tools where `mcp` is installed."""
+    """Served on a free port behind all its layers; with MCP tools where `mcp` is installed."""
     services = build_toy_explorer(tmp_path_factory.mktemp("explorer"))
-    blocks = build_app(services)
-    _, url, _ = blocks.queue().launch(
-        prevent_thread_lock=True, server_name="127.0.0.1", quiet=True, **launch_options(services)
+    server = Server(services)
+    _, url, _ = server.blocks.launch(
+        prevent_thread_lock=True, server_name="127.0.0.1", quiet=True, **server.launch_options()
     )
-    yield ServedExplorer(url, services, blocks)
-    blocks.close()
+    yield ServedExplorer(url, services, server.blocks)
+    server.blocks.close(verbose=False)

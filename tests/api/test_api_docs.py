@@ -17,7 +17,7 @@ import medi_core.public
 from medi_core.bootstrap import build_services
 from medi_core.cli import main
 from medi_core.settings import Settings
-from medi_core.ui.app import build_app, launch_options
+from medi_core.ui.server import Server
 from tests.toy_explorer import write_example_files
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
@@ -58,8 +58,8 @@ def test_every_block_runs_with_what_is_shipped(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MEDI_DATA_DIR", str(tmp_path / "data"))
     services, names = build_services(Settings(data_dir=tmp_path / "data")), {}
-    blocks = build_app(services)
-    _, url, _ = blocks.queue().launch(prevent_thread_lock=True, quiet=True, **launch_options(services))
+    blocks = (server := Server(services)).blocks
+    _, url, _ = blocks.launch(prevent_thread_lock=True, quiet=True, **server.launch_options())
     for kind, block in BLOCKS:
         run(kind, block.replace(ADDRESS, url), names)
     blocks.close()

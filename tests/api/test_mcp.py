@@ -76,6 +76,19 @@ def test_the_tools_are_the_named_endpoints_and_nothing_else(session, explorer):
     assert not any(word in text for word in ("review", "passphrase", "study", "reader")), "the review is no tool"
 
 
+def test_the_routes_of_mcp_are_behind_the_same_layers_as_the_page(explorer):
+    with urllib.request.urlopen(f"{explorer.url}gradio_api/mcp/schema", timeout=60) as answer:
+        assert "frame-ancestors 'self'" in answer.headers["content-security-policy"]
+
+
+def test_the_session_of_mcp_is_known_to_the_queue(call, explorer):
+    call("info")
+    queue = explorer.blocks._queue
+    assert queue._is_mcp(explorer.blocks.mcp_server_obj._client_instance.session_hash)
+    assert not queue._is_mcp("a visitor's")
+    assert not queue._is_mcp(None)
+
+
 def test_every_argument_has_a_type_and_a_description(session):
     for tool in session("list_tools").tools:
         assert tool.description, tool.name
