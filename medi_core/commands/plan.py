@@ -115,16 +115,16 @@ def plan_text(answer: dict[str, Any]) -> str:
 
     cells = plan_table(AugmentationPlan.from_dict(answer))
     left_out = cells[cells["left_out"] != ""]
+    told = cells[(cells["planned_tiles"] > 0) | (cells["left_out"] != "")]
     lines = [
         f"{answer['tiles']:,} synthetic tiles in {int((cells['planned_tiles'] > 0).sum())} of {len(cells)} cells of "
         f"{' × '.join(answer['by'])}, for {answer['checkpoint']}; plan {answer['plan']}.",
         f"{int(cells['real_tiles'].sum()):,} real tiles in them; {answer['target']['tiles_without_a_cell']:,} are in "
         f"none. {len(left_out)} cells are left out.",
         "",
-        markdown_table(cells.head(ROWS_SHOWN)),
+        markdown_table(told.head(ROWS_SHOWN)) if len(told) else "No cell gets a tile, and none is left out.",
+        f"{len(cells) - min(len(told), ROWS_SHOWN)} more cells: --out plan.csv has all",
     ]
-    if len(cells) > ROWS_SHOWN:
-        lines.append(f"… and {len(cells) - ROWS_SHOWN} more: --out plan.csv has all")
     if answer["out"] and answer["out"].endswith(".json"):
         lines += ["", f"python -m medi_core generate-dataset {answer['out']} --out DIR"]
     return "\n".join(lines)

@@ -104,7 +104,9 @@ def _wanted(
     if target.kind != WORST:
         return missing
     if chosen is None or not np.any(chosen):
-        raise PlanError("the target 'worst' needs at least one cell: name the cells to fill")
+        raise PlanError(
+            "the target 'worst' needs at least one cell: name the cells to fill, or give the table of an audit"
+        )
     return np.where(np.asarray(chosen, dtype=bool), missing, 0)
 
 
@@ -113,8 +115,10 @@ def _to_shares(counts: np.ndarray, shares: Sequence[float] | None) -> np.ndarray
     if shares is None:
         raise PlanError("the target 'match' needs a share for each cell")
     wished = np.asarray(shares, dtype=np.float64)
-    if not np.isfinite(wished).all() or (wished < 0).any() or not wished.any():
-        raise PlanError("the shares to match must be numbers of 0 or more, one of them above 0")
+    if not len(wished) or not wished.any():
+        raise PlanError("the target 'match' needs a table of shares, with one above 0")
+    if not np.isfinite(wished).all() or (wished < 0).any():
+        raise PlanError("the shares to match must be numbers of 0 or more")
     has_share = wished > 0
     size = (counts[has_share] / wished[has_share]).max()
     if not size * wished.max() <= MAX_TILES:

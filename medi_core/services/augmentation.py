@@ -93,7 +93,7 @@ class AugmentationService:
                 are in no cell, and the plan's `target` says how many they are.
 
         Raises:
-            PlanError: attributes that the checkpoint is not conditioned on, cells that do not exist, too many cells.
+            PlanError: attributes that the checkpoint is not conditioned on, named cells of unknown values, too many cells.
         """
         vocabulary = self._checkpoint.vocabulary
         self._require_conditioned(config.by)
@@ -103,8 +103,8 @@ class AugmentationService:
         num_in_cells = int(counts["tiles"].sum())
         if config.with_empty:
             counts = _with_empty(counts, config.by, vocabulary)
+        counts = _with_named(counts, (*config.chosen, *config.shares), config.by, vocabulary)
         keys = list(counts.index)
-        _require_present((*config.chosen, *config.shares), keys, config.by)
         trusted = self._trust_by_pair(config)
         cells = [
             self._described(MetadataRecord(**dict(zip(config.by, key, strict=True))), *numbers, trusted)
@@ -256,9 +256,21 @@ def _require_few(num: int, by: Sequence[str]) -> None:
         raise PlanError(f"{what} has {num:,} cells, at most {MAX_CELLS:,} are planned: cross fewer attributes")
 
 
-def _require_present(named: Sequence[Key], keys: Sequence[Key], by: Sequence[str]) -> None:
-    if absent := [key for key in named if key not in set(keys)]:
-        raise PlanError(
-            f"there is no cell {' | '.join(absent[0])} among the {len(keys)} of {' × '.join(by)}: each value must "
-            "occur in the data; to plan combinations without any tile, ask for empty cells too"
-        )
+def _with_named(counts: pd.DataFrame, named: Sequence[Key], by: Sequence[str], vocabulary: Vocabulary) -> pd.DataFrame:
+    """And a row for each cell that was named and has no tile, of values that the data or the checkpoint know.
+
+    Raises:
+        PlanError: a value that neither knows.
+    """
+    missing = list(dict.fromkeys(key for key in named if key not in set(counts.index)))
+    known = [{key[i] for key in counts.index} | set(vocabulary.values[name]) for i, name in enumerate(by)]
+    for key in missing:
+        if odd := [name for name, value, values in zip(by, key, known, strict=True) if value not in values]:
+            raise PlanError(
+                f"there is no cell {' | '.join(key)}: neither the data nor the checkpoint know its {odd[0]}; correct "
+                "it where the cell is named"
+            )
+    if not missing:
+        return counts
+    index = pd.Index(missing, tupleize_cols=False, dtype=object)
+    return pd.concat([counts, pd.DataFrame({"tiles": 0, "patients": 0}, index=index)])

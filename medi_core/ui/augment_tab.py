@@ -8,7 +8,7 @@ from pathlib import Path
 import gradio as gr
 import pandas as pd
 
-from medi_core.errors import ReferenceSetError
+from medi_core.errors import MediError, ReferenceSetError
 from medi_core.figures.plan_heatmaps import plan_heatmaps
 from medi_core.metadata.schema import ATTRIBUTE, display_name
 from medi_core.metadata.vocabulary import count
@@ -52,8 +52,8 @@ NUMBER_TITLES = {
     "left_out": "Left out",
 }
 TABLE_LABELS = {
-    MATCH: "Shares (CSV): the attributes of the subgroups, and share",
-    WORST: f"Or the table of an audit (CSV): its {DEFAULT_NUM_WORST} worst subgroups",
+    MATCH: "Shares (CSV with a column share)",
+    WORST: f"Or an audit (CSV): its {DEFAULT_NUM_WORST} worst",
 }
 SEPARATOR = " | "
 REFERENCE, COHORT = "reference", "cohort"
@@ -95,7 +95,7 @@ def build_augment_tab(shared: Shared) -> None:
                 label=TABLE_LABELS[MATCH],
                 file_types=[".csv"],
                 type="filepath",
-                height=90,
+                height=140,
                 visible=False,
                 elem_id="augment-table-given",
             )
@@ -134,9 +134,12 @@ def build_augment_tab(shared: Shared) -> None:
         except ReferenceSetError as error:  # nothing to count: its place says why
             return event.dark, alert_html(error), *[gr.skip()] * 8
 
-    @reported
     def on_plan(dark: bool, cohort: Cohort | None, source: str, *settings):
-        return shown(dark, cohort, source, *settings)
+        try:
+            return shown(dark, cohort, source, *settings)
+        except MediError as error:  # an earlier plan beside it would pass for what was asked
+            hidden = gr.update(visible=False)
+            return alert_html(error), "", hidden, hidden, "", gr.skip(), None, gr.update(interactive=False), hidden
 
     def tiles_of(cohort: Cohort | None, source: str) -> pd.DataFrame:
         return cohort.tiles if source == COHORT and cohort is not None else service.training_tiles()
@@ -174,7 +177,7 @@ def build_augment_tab(shared: Shared) -> None:
         """A cell of the audit: fill it, and nothing else, also where no tile of it is known."""
         values, cell = handed[0], SEPARATOR.join(handed[0].values())
         named = gr.update(choices=[cell], value=[cell], visible=True)
-        return list(values), gr.update(value=WORST, info=TARGET_INFO[WORST]), named, True
+        return list(values), gr.update(value=WORST, info=TARGET_INFO[WORST]), named
 
     def on_restore(request: gr.Request):
         query = dict(request.query_params)
@@ -214,7 +217,7 @@ def build_augment_tab(shared: Shared) -> None:
     wire_run(make, cancel, status, on_make, [current], [status, as_zip], shown=status)
     target.change(on_target, target, [target, level, quantile, cells, given], **quiet)
     gr.on([by.input, target.input, source.input], on_cells, [shared.cohort, source, by], cells, **quiet)
-    shared.plan_cell.change(on_cell, shared.plan_cell, [by, target, cells, empty], **quiet).then(**plan)
+    shared.plan_cell.change(on_cell, shared.plan_cell, [by, target, cells], **quiet).then(**plan)
     gr.on(None, on_restore, None, list(controls.values()), **quiet)
 
 

@@ -18,8 +18,8 @@ from medi_core.ui.tables import scroll_html, table_html
 MAX_LISTED = 50
 """Values that are not known, or faults: a column mapped to the wrong one can have thousands."""
 NEW_CENTERS = (
-    "The checkpoint cannot be asked for a center that it was not trained on; one trained on a manifest with these "
-    "tiles can: download it below, and see <code>python -m medi_core train-diffusion --help</code>."
+    "The checkpoint cannot be asked for a center that it was not trained on. It can be taught one in minutes: download "
+    "the manifest below, and see <code>python -m medi_core adapt --help</code>."
 )
 NO_FAULT, ALL_KNOWN = "No row has a fault.", "The checkpoint knows every value."
 

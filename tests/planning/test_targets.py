@@ -95,7 +95,7 @@ def test_a_target_that_makes_no_sense_is_refused(wrong, words):
         (WORST, {}, "name the cells"),
         (WORST, {"chosen": [False, False]}, "name the cells"),
         (MATCH, {}, "needs a share"),
-        (MATCH, {"shares": [0, 0]}, "one of them above 0"),
+        (MATCH, {"shares": [0, 0]}, "a table of shares, with one above 0"),
         (MATCH, {"shares": [1, float("inf")]}, "must be numbers"),
         (MATCH, {"shares": [1e-9, 1]}, "for one with 1 real tiles is to have a share of 1e-09"),
         (MATCH, {"shares": [1e-30, 1]}, "a cell would need"),

@@ -120,12 +120,9 @@ def test_a_table_gives_shares_to_match_or_the_worst_subgroups_of_an_audit(runnin
     path = tmp_path / "table.csv"
     path.write_text(f"cancer_type,center,share\n{BREAST},Lyon,2\n{LUNG},Lyon,1\n")
     assert "3 synthetic tiles" in run(running_app, target=MATCH, given=str(path))[0], "8 and 1 become 8 and 4"
-    with pytest.raises(gr.Error, match="lacks the columns is_ranked"):
-        run(running_app, target=WORST, given=str(path))
+    assert "lacks the columns is_ranked" in run(running_app, target=WORST, given=str(path))[0]
     path.write_text(f"cancer_type,center,is_ranked\n{LUNG},Lyon,True\n{BREAST},Lyon,False\n")
     assert "4 synthetic tiles</b> in 1 of 2 cells" in run(running_app, target=WORST, given=str(path), level=5)[0]
-    with pytest.raises(gr.Error, match="shares"):
-        run(running_app, target=MATCH)
 
 
 def test_each_target_shows_what_it_needs(running_app):
@@ -139,17 +136,28 @@ def test_each_target_shows_what_it_needs(running_app):
     }
 
 
-def test_bad_settings_are_named(running_app, tiles):
-    with pytest.raises(gr.Error, match="name one attribute"):
-        run(running_app, by=[])
-    with pytest.raises(gr.Error, match="name the cells"):
-        run(running_app, target=WORST)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"by": []}, "name one attribute"),
+        ({"target": WORST}, "name the cells to fill, or give the table of an audit"),
+        ({"target": MATCH}, "needs a table of shares"),
+    ],
+)
+def test_bad_settings_are_named_where_the_plan_would_stand_and_no_earlier_plan_stays(
+    running_app, tiles, changes, message
+):
+    said, figure, as_json, as_csv, table, _, plan, make, as_zip = run(running_app, **changes)
+    assert message in said
+    assert (figure, table, plan) == ("", "", None)
+    assert [update["visible"] for update in (as_json, as_csv, as_zip)] == [False] * 3
+    assert make["interactive"] is False
 
 
 def test_a_cell_of_the_audit_is_filled_and_nothing_else(running_app):
     fill = handler(running_app, "on_cell")
-    by, target, cells, empty = fill.fn(({"cancer_type": LUNG, "center": "Rome"}, 1.0))
-    assert (by, target["value"], cells["value"], empty) == (["cancer_type", "center"], WORST, [f"{LUNG} | Rome"], True)
+    by, target, cells = fill.fn(({"cancer_type": LUNG, "center": "Rome"}, 1.0))
+    assert (by, target["value"], cells["value"]) == (["cancer_type", "center"], WORST, [f"{LUNG} | Rome"])
     source = fill.inputs[0]
     assert [b for b in running_app.blocks.fns.values() if source in b.outputs], "a button hands the cell over"
 
