@@ -93,7 +93,7 @@ class AugmentationService:
                 are in no cell, and the plan's `target` says how many they are.
 
         Raises:
-            PlanError: attributes that the checkpoint is not conditioned on, named cells of unknown values, too many cells.
+            PlanError: attributes that the checkpoint is not conditioned on, named cells of unknown values, or too many.
         """
         vocabulary = self._checkpoint.vocabulary
         self._require_conditioned(config.by)
