@@ -32,8 +32,10 @@ DRAWN = (  # the experiment's is drawn when one was run; on a phone a figure sta
     "[...document.querySelectorAll('.medi-plot')].every(plot => !plot.offsetParent || plot.dataset.drawn "
     "|| plot.closest('#experiment-plot') || plot.scrollIntoView())"
 )
-SETTLED = "![...document.querySelectorAll('.pending')].some(element => element.offsetParent)"
-"""Gradio pales what is about to be replaced."""
+SETTLED = """() => {  // nothing is pale, as Gradio makes what is about to be replaced, and was not for a moment
+    if ([...document.querySelectorAll('.pending')].some(e => e.offsetParent)) window.quietSince = Date.now();
+    return Date.now() - window.quietSince > 800;
+}"""
 START_SECONDS = 180
 RUN_MS = 180_000
 """Longest wait for what the model makes."""
@@ -103,6 +105,7 @@ def visit_tabs(page) -> Iterator[tuple[str, str | None]]:
                 page.get_by_role("tab", name=inner, exact=True).click()
             page.wait_for_timeout(200)
             page.wait_for_function(DRAWN, timeout=RUN_MS)
+            page.evaluate("window.quietSince = Date.now()")
             page.wait_for_function(SETTLED, timeout=RUN_MS)
             yield label, inner
 
