@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -89,9 +90,13 @@ def measure_stains(manifest: pd.DataFrame, regions: dict[str, np.ndarray], side_
 
 def vocabulary_of(manifest: pd.DataFrame, attributes: tuple[str, ...]) -> Vocabulary:
     """The vocabulary, with bin edges and support, of a training manifest with measured stains."""
+    return build_vocabulary(attribute_rows(manifest, attributes), attributes, list(manifest["patient_id"]))
+
+
+def attribute_rows(manifest: pd.DataFrame, attributes: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Attribute → value, `None` where it is not recorded, a mapping a tile; cancer type and center always."""
     columns = list(dict.fromkeys((*attributes, "cancer_type", "center")))
-    table = manifest[columns].astype(object).where(manifest[columns].notna(), None)
-    return build_vocabulary(table.to_dict("records"), attributes, list(manifest["patient_id"]))
+    return manifest[columns].astype(object).where(manifest[columns].notna(), None).to_dict("records")
 
 
 def record_of(row: pd.Series, vocabulary: Vocabulary) -> MetadataRecord:

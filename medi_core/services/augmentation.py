@@ -242,7 +242,14 @@ def _with_empty(counts: pd.DataFrame, by: Sequence[str], vocabulary: Vocabulary)
     _require_few(prod(map(len, occurring)), by)
     present = set(counts.index)
     missing = [key for key in product(*occurring) if key not in present]
-    index = pd.Index(missing, tupleize_cols=False, dtype=object)
+    return _with_zeros(counts, missing)
+
+
+def _with_zeros(counts: pd.DataFrame, keys: Sequence[Key]) -> pd.DataFrame:
+    """And a row for each of these cells, which have no tile."""
+    if not keys:
+        return counts
+    index = pd.Index(keys, tupleize_cols=False, dtype=object)
     return pd.concat([counts, pd.DataFrame({"tiles": 0, "patients": 0}, index=index)])
 
 
@@ -270,7 +277,4 @@ def _with_named(counts: pd.DataFrame, named: Sequence[Key], by: Sequence[str], v
                 f"there is no cell {' | '.join(key)}: neither the data nor the checkpoint know its {odd[0]}; correct "
                 "it where the cell is named"
             )
-    if not missing:
-        return counts
-    index = pd.Index(missing, tupleize_cols=False, dtype=object)
-    return pd.concat([counts, pd.DataFrame({"tiles": 0, "patients": 0}, index=index)])
+    return _with_zeros(counts, missing)

@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from accelerate import Accelerator
 
 from medi_core.checkpoints import Checkpoint
 from medi_core.data.patients import patients_of
-from medi_core.data.tile_dataset import RandomTileDataset, SamplingConfig, read_image
+from medi_core.data.tile_dataset import RandomTileDataset, SamplingConfig, attribute_rows, read_image
 from medi_core.errors import InvalidRequestError, ManifestError
 from medi_core.metadata.growth import grow, new_values, require_growable
 from medi_core.metadata.vocabulary import Vocabulary
@@ -99,7 +98,10 @@ class Adaptation:
         self.tiles = choose_tiles(manifest, checkpoint.vocabulary, config)
         train = self.tiles.train
         vocabulary = grow(
-            checkpoint.vocabulary, _plain(train, checkpoint.vocabulary), list(train["patient_id"]), config.attributes
+            checkpoint.vocabulary,
+            attribute_rows(train, checkpoint.vocabulary.attributes),
+            list(train["patient_id"]),
+            config.attributes,
         )
         settings = _training_config(checkpoint, config)
         data, validation = (
@@ -145,7 +147,7 @@ def choose_tiles(manifest: pd.DataFrame, vocabulary: Vocabulary, config: Adaptat
     require_growable(vocabulary, config.attributes)
     is_new = pd.Series(False, index=manifest.index)
     for name in config.attributes:
-        is_new |= manifest[name].isin(new_values(vocabulary, _plain(manifest, vocabulary), name))
+        is_new |= manifest[name].isin(new_values(vocabulary, attribute_rows(manifest, vocabulary.attributes), name))
     split = manifest["split"].fillna("train")
     train, validation = (manifest[is_new & (split == name)] for name in ("train", "val"))
     if train.empty:  # `grow` says what is wrong with that
@@ -188,17 +190,14 @@ def take_over(training: DiffusionTraining, checkpoint: Checkpoint) -> None:
     source = TrainingModel(checkpoint.pipeline.metadata_embedder, checkpoint.pipeline.denoiser).state_dict()
     training.model.requires_grad_(False)
     before, after = checkpoint.vocabulary.values, training.dataset.vocabulary.values
-    for name, table in zip(after, training.model.embedder.tables, strict=True):
-        key = f"embedder.tables.{list(after).index(name)}.weight"
+    for i, (name, table) in enumerate(zip(after, training.model.embedder.tables, strict=True)):
+        key = f"embedder.tables.{i}.weight"
         old, num_new = source[key], len(after[name]) - len(before[name])
         source[key] = torch.cat([old[:-1], old[-1:].repeat(num_new, 1), old[-1:]])
         if num_new:
             table.weight.requires_grad_(True)
             table.weight.register_hook(_only_rows(len(before[name]), len(after[name])))
-    training.model.load_state_dict(source)
-    with torch.no_grad():
-        for parameter, shadow in zip(training.model.parameters(), training.ema.shadow_params, strict=True):
-            shadow.copy_(parameter)
+    training.load_weights(source)
 
 
 def _only_rows(first: int, last: int) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -229,9 +228,3 @@ def _training_config(checkpoint: Checkpoint, config: AdaptationConfig) -> Diffus
         objective=ObjectiveConfig(drop_all=0.0),
         sampling=SamplingConfig(seed=config.seed),
     )
-
-
-def _plain(rows: pd.DataFrame, vocabulary: Vocabulary) -> list[dict[str, Any]]:
-    """Attribute → value or `None`, a mapping a tile."""
-    columns = rows[list(dict.fromkeys((*vocabulary.attributes, "cancer_type", "center")))].astype(object)
-    return columns.where(columns.notna(), None).to_dict("records")

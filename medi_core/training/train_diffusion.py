@@ -172,6 +172,20 @@ class DiffusionTraining:
         if compile_model:
             self._forward = torch.compile(self._forward)
 
+    def load_weights(self, state: dict[str, torch.Tensor]) -> None:
+        """Begin with these weights, the averaged ones too.
+
+        Args:
+            state: of a `TrainingModel` of the same structure.
+
+        Raises:
+            RuntimeError: another structure.
+        """
+        self.model.load_state_dict(state)
+        with torch.no_grad():
+            for parameter, shadow in zip(self.model.parameters(), self.ema.shadow_params, strict=True):
+                shadow.copy_(parameter)
+
     def steps(self) -> Iterator[TrainStep]:
         """Train to `config.num_steps`, one `TrainStep` a step. Stop iterating at any time."""
         config = self.config

@@ -36,13 +36,10 @@ def warm_start(training: DiffusionTraining, folder: Path) -> float:
         )
     source = TrainingModel(checkpoint.pipeline.metadata_embedder, checkpoint.pipeline.denoiser)
     try:
-        training.model.load_state_dict(source.state_dict())
+        training.load_weights(source.state_dict())
     except RuntimeError as error:
         mismatch = str(error).splitlines()[1].strip()
         raise CheckpointError(f"{checkpoint.id} is another network: {mismatch} {advice}") from error
-    with torch.no_grad():
-        for parameter, shadow in zip(training.model.parameters(), training.ema.shadow_params, strict=True):
-            shadow.copy_(parameter)
     training.step = training.first_step = training.ema.optimization_step = step
     training.tiles_seen, training.initial_checkpoint = record.get("tiles_seen", 0), checkpoint.id
     return record.get("minutes", 0.0)
