@@ -1,9 +1,9 @@
 """The whole app around a tiny checkpoint: its services, and the app without a socket."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gradio as gr
@@ -14,6 +14,7 @@ from medi_core.bootstrap import Services, build_services
 from medi_core.checkpoints import save_checkpoint
 from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.settings import Settings
+from medi_core.ui.guarded_blocks import GuardedBlocks
 from medi_core.ui.server import Server
 from tests.toy_classifier import save_toy_classifier
 from tests.toys import build_tiny_pipeline, build_toy_vocabulary
@@ -43,6 +44,26 @@ def toy_services(folder: Path, **settings: object) -> Services:
     services = build_services(Settings("tiny", "cpu", "float32", folder, assets, **given))
     services.welcome.store()
     return services
+
+
+@dataclass(frozen=True)
+class RunningApp:
+    """What a test talks to."""
+
+    url: str
+    services: Services
+    blocks: GuardedBlocks
+
+
+@contextmanager
+def serve(services: Services) -> Iterator[RunningApp]:
+    """The real app behind all its layers, on a free port of this process."""
+    server = Server(services)
+    _, url, _ = server.blocks.launch(
+        prevent_thread_lock=True, server_name="127.0.0.1", quiet=True, **server.launch_options()
+    )
+    yield RunningApp(url, services, server.blocks)
+    server.blocks.close(verbose=False)
 
 
 @asynccontextmanager
