@@ -30,6 +30,8 @@ def add_training_commands(commands) -> None:
         help="comma-separated; default: those of the shipped checkpoint",
     )
     command.add_argument("--widths", type=widths, dest="block_out_channels", help="U-Net widths, e.g. 96,192,288")
+    command.add_argument("--patch-px", type=int, help="side of the blocks that the U-Net works on (default: 4)")
+    command.add_argument("--head-channels", type=int, help="channels a pixel between U-Net and head (default: 16)")
     command.add_argument("--precision", choices=("no", "bf16"), default="bf16")
     command.add_argument("--compile", action="store_true", help="torch.compile: slow start, faster steps")
     command.add_argument("--workers", type=int, default=1, help="loader processes")
