@@ -11,7 +11,7 @@ from medi_core.errors import InvalidRequestError
 
 
 def add_training_commands(commands) -> None:
-    """train-diffusion, adapt."""
+    """train-diffusion, adapt, distill."""
     command = add_command(commands, "train-diffusion", train_diffusion, "train a checkpoint, or resume a training")
     command.add_argument("--manifest", type=Path, required=True, help="table, or folder of WebDataset tars")
     command.add_argument("--out", type=Path, required=True, help="run folder: state, checkpoint, samples, log.csv")
@@ -50,6 +50,24 @@ def add_training_commands(commands) -> None:
     command.add_argument("--learning-rate", type=float)
     command.add_argument("--seed", type=int)
     command.add_argument("--precision", choices=("no", "bf16"), default="bf16")
+
+    command = add_command(commands, "distill", distill, "make a few-step checkpoint of another, or resume that")
+    command.add_argument("--manifest", type=Path, required=True, help="the one that the checkpoint was trained with")
+    command.add_argument("--checkpoint", help="the teacher: name, folder or hub id (default: medi-128)")
+    command.add_argument("--out", type=Path, required=True, help="run folder: state, checkpoint, samples, log.csv")
+    command.add_argument("--num-inference-steps", type=int, help="network evaluations a tile, 1 to 4 (default: 2)")
+    command.add_argument("--minutes", type=float, help="stop after so much wall-clock time")
+    command.add_argument("--num-steps", type=int)
+    command.add_argument("--global-batch", type=int, help="tiles a step (default: 16)")
+    command.add_argument("--learning-rate", type=float)
+    command.add_argument("--discriminator-learning-rate", type=float)
+    command.add_argument("--adversarial-weight", type=float)
+    command.add_argument("--penalty-weight", type=float)
+    command.add_argument("--ema-decay", type=float, help="of the averaged weights, in [0, 1)")
+    command.add_argument("--seed", type=int)
+    command.add_argument("--precision", choices=("no", "bf16"), default="bf16")
+    command.add_argument("--workers", type=int, default=1, help="loader processes")
+    command.add_argument("--save-every", type=float, default=5.0, help="minutes between saves")
 
 
 def train_diffusion(flags: argparse.Namespace) -> dict[str, Any]:
@@ -113,3 +131,34 @@ def adapt(flags: argparse.Namespace) -> dict[str, Any]:
         on_report=on_report,
     )
     return {"checkpoint": str(flags.out)} | record
+
+
+def distill(flags: argparse.Namespace) -> dict[str, Any]:
+    """Distil a checkpoint, or go on with it."""
+    from medi_core.settings import Settings
+    from medi_core.training.distill import DistillationConfig
+    from medi_core.training.distillation_run import run_distillation
+
+    def on_step(step) -> None:
+        if step.step % 20 == 0 and not flags.json:
+            losses = f"{step.discriminator_loss:.3f}, {step.adversarial_loss:.3f}, {step.anchor_loss:.4f}"
+            print(f"step {step.step}  discriminator, adversarial, anchor loss: {losses}", flush=True)
+
+    if flags.workers < 0:
+        raise InvalidRequestError(f"--workers {flags.workers}: it must be 0 or more")
+    fields = DistillationConfig.__dataclass_fields__
+    overrides = {name: value for name, value in vars(flags).items() if name in fields and value is not None}
+    settings = Settings.from_environment(checkpoint=flags.checkpoint)
+    step = run_distillation(
+        flags.manifest,
+        settings.checkpoint,
+        settings.checkpoints_dir,
+        flags.out,
+        DistillationConfig(**overrides),
+        minutes=flags.minutes,
+        save_every_minutes=flags.save_every,
+        num_workers=flags.workers,
+        mixed_precision=flags.precision,
+        on_step=on_step,
+    )
+    return {"step": step, "checkpoint": str(flags.out / "checkpoint")}

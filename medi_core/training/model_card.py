@@ -60,6 +60,7 @@ def model_card(name: str, vocabulary: Vocabulary, training: Mapping[str, Any], n
         USE,
         _training(training),
         _adaptation(training.get("adaptation")),
+        _distillation(training.get("distillation")),
         MEASURED,
         _data(training.get("data", {})),
         _support(vocabulary),
@@ -97,6 +98,20 @@ def _adaptation(adaptation: Mapping[str, Any] | None) -> str:
         f"Validation loss, on tiles of {whom}: {validation['loss_before']:.4f} with the value unknown, "
         f"{validation['loss']:.4f} with its row. Distances and probes of the checkpoint before say nothing of the new "
         "values.\n"
+    )
+
+
+def _distillation(distillation: Mapping[str, Any] | None) -> str:
+    if not distillation:
+        return ""
+    settings, num = distillation["configuration"], distillation["num_inference_steps"]
+    return (
+        "## Distillation\n\n"
+        f"A few-step model: {num} network evaluations a tile, without guidance. The weights began as those of "
+        f"{distillation['teacher']}, whose training and data are described here, and were trained against a "
+        f"discriminator on the same training tiles: {distillation['step']:,} steps of {settings['global_batch']}, "
+        f"{distillation['minutes'] / 60:.1f} hours (docs/training.md). What was measured of the teacher says nothing "
+        "of this model.\n"
     )
 
 

@@ -11,7 +11,9 @@ from medi_core.pipelines.medi_pipeline import MediPipeline
 from medi_core.storage import translate_write_errors
 
 
-def write_sample_grid(pipeline: MediPipeline, path: Path, side_px: int, columns: int = 8, rows: int = 4) -> None:
+def write_sample_grid(
+    pipeline: MediPipeline, path: Path, side_px: int, columns: int = 8, rows: int = 4, num_inference_steps: int = 20
+) -> None:
     """Rows: the conditions of `grid_records`; columns: seeds 0, 1, 2 …
 
     Raises:
@@ -23,7 +25,7 @@ def write_sample_grid(pipeline: MediPipeline, path: Path, side_px: int, columns:
     seeds = list(range(columns)) * len(records)
     # weights in training are float32; mixed precision gives the grid the speed of the shipped bfloat16
     with torch.autocast(pipeline.device.type, torch.bfloat16):
-        tiles = pipeline(torch.tensor(ids), seeds, num_inference_steps=20, height_px=side_px, width_px=side_px)
+        tiles = pipeline(torch.tensor(ids), seeds, num_inference_steps, height_px=side_px, width_px=side_px)
     grid = tiles.reshape(len(records), columns, side_px, side_px, 3).swapaxes(1, 2).reshape(-1, columns * side_px, 3)
     with translate_write_errors(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)

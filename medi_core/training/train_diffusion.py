@@ -164,7 +164,7 @@ class DiffusionTraining:
             weight_decay=config.weight_decay,
             fused=True,
         )
-        self._null_ids = torch.tensor(
+        self.null_ids = torch.tensor(
             [dataset.vocabulary.null_id(name) for name in dataset.vocabulary.attributes], device=accelerator.device
         )
         # prepared for several processes only: the optimiser stays ours so that its moments save as plain tensors
@@ -188,31 +188,35 @@ class DiffusionTraining:
 
     def steps(self) -> Iterator[TrainStep]:
         """Train to `config.num_steps`, one `TrainStep` a step. Stop iterating at any time."""
-        config = self.config
         self.model.train()
         started = time.perf_counter()
-        for tiles, condition_ids in self._batches():
-            learning_rate = config.learning_rate_at(self.step, self.first_step)
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate
+        for tiles, condition_ids in self.batches():
             loss = self._loss(tiles, condition_ids)
-            self.accelerator.backward(loss)
-            self.accelerator.clip_grad_norm_(self.model.parameters(), config.max_grad_norm)
-            self.optimizer.step()
-            self.optimizer.zero_grad()
-            self.ema.step(self.model.parameters())
-            self.step += 1
-            self.tiles_seen += config.global_batch
+            learning_rate = self.advance(loss)
             mean_loss = self.accelerator.reduce(loss.detach(), reduction="mean").item()
             now = time.perf_counter()
-            yield TrainStep(self.step, mean_loss, learning_rate, config.global_batch / (now - started))
+            yield TrainStep(self.step, mean_loss, learning_rate, self.config.global_batch / (now - started))
             started = time.perf_counter()
+
+    def advance(self, loss: torch.Tensor) -> float:
+        """One step of optimiser and EMA down this loss; returns the learning rate it was made with."""
+        learning_rate = self.config.learning_rate_at(self.step, self.first_step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.ema.step(self.model.parameters())
+        self.step += 1
+        self.tiles_seen += self.config.global_batch
+        return learning_rate
 
     def _loss(self, tiles: torch.Tensor, condition_ids: torch.Tensor) -> torch.Tensor:
         """Mean velocity loss of this process's tiles, uint8 `(B, 3, S, S)`."""
         tiles = tiles.to(self.accelerator.device).float() / 127.5 - 1
         draw = self._local_draw(tiles.shape)
-        ids = torch.where(draw.is_dropped, self._null_ids, condition_ids.to(self.accelerator.device))
+        ids = torch.where(draw.is_dropped, self.null_ids, condition_ids.to(self.accelerator.device))
         x_t = add_noise(tiles, draw).to(memory_format=torch.channels_last)
         with self.accelerator.autocast():
             predicted = self._forward(x_t, draw.sigmas * NUM_TRAIN_TIMESTEPS, ids)
@@ -221,12 +225,12 @@ class DiffusionTraining:
     def _local_draw(self, shape: torch.Size) -> NoiseDraw:
         """This process's slice of the global batch's draw."""
         generator = torch.Generator(self.accelerator.device).manual_seed(self.config.seed * 1_000_003 + self.step)
-        draw = draw_noise(self.config.objective, (self.config.global_batch, *shape[1:]), len(self._null_ids), generator)
+        draw = draw_noise(self.config.objective, (self.config.global_batch, *shape[1:]), len(self.null_ids), generator)
         first = self.accelerator.process_index * shape[0]
         mine = slice(first, first + shape[0])
         return NoiseDraw(draw.sigmas[mine], draw.eps[mine], draw.is_dropped[mine])
 
-    def _batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """This process's share of each global batch, from the current step on."""
         local_batch = self.config.global_batch // self.accelerator.num_processes
         first = self.accelerator.process_index * local_batch

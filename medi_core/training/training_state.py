@@ -4,11 +4,13 @@ A run folder holds `state/` (to resume from), `checkpoint/` (EMA weights, as shi
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from medi_core.errors import CheckpointError
@@ -33,8 +35,16 @@ def has_state(folder: Path) -> bool:
     return present_folder(folder).exists()
 
 
-def save_state(training: DiffusionTraining, folder: Path, minutes: float) -> None:
+def save_state(
+    training: DiffusionTraining,
+    folder: Path,
+    minutes: float,
+    others: Mapping[str, Mapping[str, torch.Tensor]] = MappingProxyType({}),
+) -> None:
     """Write weights, EMA, optimiser moments, step and the minutes spent so far.
+
+    Args:
+        others: tensors of what trains beside the model, for `load_tensors`, a mapping a kind.
 
     Raises:
         StorageError: e.g. the disk is full; a state already there is as it was.
@@ -45,6 +55,7 @@ def save_state(training: DiffusionTraining, folder: Path, minutes: float) -> Non
         tensors[f"model.{name}"], tensors[f"ema.{name}"] = parameter.detach(), shadow
         for key, moment in training.optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{name}.{key}"] = moment
+    tensors |= {f"{kind}.{name}": tensor for kind, own in others.items() for name, tensor in own.items()}
     progress = {
         "step": training.step,
         "tiles_seen": training.tiles_seen,
@@ -88,6 +99,13 @@ def load_state(training: DiffusionTraining, folder: Path) -> float:
     training.first_step, training.initial_checkpoint = first_step, initial_checkpoint
     training.step, training.tiles_seen, training.ema.optimization_step = step, tiles_seen, ema_step
     return minutes
+
+
+def load_tensors(folder: Path, kind: str) -> dict[str, torch.Tensor]:
+    """One kind of the `others` that `save_state` wrote; empty if there are none."""
+    with safe_open(present_folder(folder) / "state.safetensors", framework="pt") as file:
+        names = [name for name in file.keys() if name.startswith(f"{kind}.")]  # noqa: SIM118 (not a mapping)
+        return {name.removeprefix(f"{kind}."): file.get_tensor(name) for name in names}
 
 
 def _moments(tensors: dict[str, torch.Tensor], prefix: str, parameter: torch.Tensor) -> dict[str, torch.Tensor]:

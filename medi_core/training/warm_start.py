@@ -25,7 +25,7 @@ def warm_start(training: DiffusionTraining, folder: Path) -> float:
     """
     checkpoint = load_checkpoint(str(folder), folder.parent, torch.device("cpu"), torch.float32)
     advice = "start from a checkpoint of the same attributes, values and widths, or without one"
-    if difference := _vocabulary_difference(checkpoint.vocabulary, training.dataset.vocabulary):
+    if difference := vocabulary_difference(checkpoint.vocabulary, training.dataset.vocabulary):
         raise CheckpointError(f"{checkpoint.id} cannot be trained on with this manifest: {difference}; {advice}")
     record = checkpoint.training_config
     step, num_steps = record.get("step", 0), training.config.num_steps
@@ -45,7 +45,7 @@ def warm_start(training: DiffusionTraining, folder: Path) -> float:
     return record.get("minutes", 0.0)
 
 
-def _vocabulary_difference(checkpoint: Vocabulary, manifest: Vocabulary) -> str:
+def vocabulary_difference(checkpoint: Vocabulary, manifest: Vocabulary) -> str:
     """What differs in the meaning of the condition ids; empty if nothing does."""
     if checkpoint.attributes != manifest.attributes:
         return f"attributes {', '.join(checkpoint.attributes)}, here {', '.join(manifest.attributes)}"

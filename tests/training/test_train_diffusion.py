@@ -59,14 +59,14 @@ def test_the_seed_decides_the_training_and_another_gives_another(start):
 def test_another_sampling_seed_draws_other_tiles(start, toy_dataset):
     config = replace(toy_dataset.config, seed=5)
     assert config == SamplingConfig(seed=5)
-    first = next(iter(start()._batches()))
+    first = next(iter(start().batches()))
     toy_dataset.config = config
-    assert not torch.equal(first[0], next(iter(start()._batches()))[0])
+    assert not torch.equal(first[0], next(iter(start().batches()))[0])
 
 
 def test_the_network_is_shown_the_null_id_exactly_where_an_attribute_is_dropped(start):
     training = start(global_batch=16, objective=ObjectiveConfig(drop_each=0.3, drop_all=0.2))
-    tiles, condition_ids = next(training._batches())
+    tiles, condition_ids = next(training.batches())
     shown = []
     training._forward = lambda x_t, timesteps, ids: shown.append(ids) or training.model(x_t, timesteps, ids)
     training._loss(tiles, condition_ids)

@@ -1,0 +1,222 @@
+"""Distil a checkpoint into a few-step student: after training, against a discriminator.
+
+The student starts as the teacher and keeps its form: noisy tile in, clean tile out. The teacher's clean tile is the
+mean of all that could have been, so it is soft until the last of many steps; the student's is pushed to look real.
+(Adversarial diffusion distillation, Sauer et al. 2023, §3; trained on real tiles alone, as adversarial post-training,
+Lin et al. 2025, §3, whose teacher only gives the first weights.)
+
+Half of a batch is made as the student will be used: from noise, in `num_inference_steps` of Euler's. The other half are
+noisy real tiles, which keep it close to what it was: what is left of a tile after pooling has to come out again.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch.nn import functional as F
+
+from medi_core.checkpoints import Checkpoint
+from medi_core.data.tile_dataset import TILE_PX, RandomTileDataset, SamplingConfig
+from medi_core.errors import InvalidRequestError
+from medi_core.models.denoiser import NUM_TRAIN_TIMESTEPS
+from medi_core.models.tile_discriminator import TileDiscriminator
+from medi_core.training.flow_matching import ObjectiveConfig, draw_noise
+from medi_core.training.train_diffusion import DiffusionTraining, DiffusionTrainingConfig, TrainingModel
+from medi_core.training.training_state import STRUCTURE
+
+MAX_STEPS = 4
+
+
+@dataclass(frozen=True)
+class DistillationConfig:
+    """What decides the result of a distillation; saved in the checkpoint."""
+
+    num_inference_steps: int = 2
+    """Network evaluations a tile of the student, 1 to 4."""
+    num_steps: int = 10_000
+    global_batch: int = 16
+    learning_rate: float = 1e-4
+    """Of the student."""
+    discriminator_learning_rate: float = 3e-4
+    adversarial_weight: float = 0.05
+    """Of the discriminator's opinion, beside the anchor."""
+    anchor_px: int = 4
+    """Noisy real tiles must come out right after pooling by this: finer detail is the discriminator's business."""
+    penalty_weight: float = 5.0
+    """Of the discriminator's change under `penalty_noise` (approximate R1, Lin et al. 2025, §3.3)."""
+    penalty_noise: float = 0.05
+    penalty_every: int = 4
+    """Steps between two of them, each with so many times its weight (Karras et al. 2020, §3.1)."""
+    ema_decay: float = 0.995
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.num_inference_steps <= MAX_STEPS:
+            raise InvalidRequestError(
+                f"num_inference_steps must be from 1 to {MAX_STEPS}, given {self.num_inference_steps}"
+            )
+        for name in ("num_steps", "learning_rate", "discriminator_learning_rate", "anchor_px", "penalty_every"):
+            if getattr(self, name) <= 0:
+                raise InvalidRequestError(f"{name} must be above 0, given {getattr(self, name)}")
+        if self.global_batch < 2 or self.global_batch % 2:
+            raise InvalidRequestError(f"global_batch must be even and at least 2, given {self.global_batch}")
+
+
+@dataclass(frozen=True)
+class DistillationStep:
+    """What one step reports."""
+
+    step: int
+    discriminator_loss: float
+    """ln 2 = 0.69 where it cannot tell real from synthetic; less where it can."""
+    adversarial_loss: float
+    """Of the student: ln 2 where the discriminator cannot tell; more where it can."""
+    anchor_loss: float
+
+
+class Distillation:
+    """A distillation under way: `steps()` advances it, `training` holds the student and its average."""
+
+    def __init__(
+        self,
+        teacher: Checkpoint,
+        dataset: RandomTileDataset,
+        config: DistillationConfig,
+        mixed_precision: str = "bf16",
+        num_workers: int = 0,
+    ) -> None:
+        self.config, self.teacher = config, teacher
+        self.training = DiffusionTraining(
+            student_config(teacher, config),
+            dataset,
+            Accelerator(mixed_precision=mixed_precision),
+            num_workers=num_workers,
+        )
+        pipeline = teacher.pipeline
+        self.training.load_weights(TrainingModel(pipeline.metadata_embedder, pipeline.denoiser).state_dict())
+        torch.manual_seed(config.seed)
+        self.discriminator = TileDiscriminator(dataset.vocabulary.to_dict())
+        self.discriminator.to(self.device, memory_format=torch.channels_last)
+        self.optimizer = torch.optim.AdamW(
+            self.discriminator.parameters(), lr=config.discriminator_learning_rate, betas=(0.0, 0.99), weight_decay=0.0
+        )
+
+    def adversary(self) -> dict[str, torch.Tensor]:
+        """Weights and moments of the discriminator, to resume from."""
+        named = dict(self.discriminator.named_parameters())
+        tensors = {f"weight.{name}": parameter.detach() for name, parameter in named.items()}
+        for name, parameter in named.items():
+            state = self.optimizer.state.get(parameter, {})
+            tensors |= {f"moment.{key}.{name}": value for key, value in state.items()}
+        return tensors
+
+    def load_adversary(self, tensors: dict[str, torch.Tensor]) -> None:
+        """The inverse of `adversary`."""
+        with torch.no_grad():
+            for name, parameter in self.discriminator.named_parameters():
+                parameter.copy_(tensors[f"weight.{name}"])
+                keys = ("step", "exp_avg", "exp_avg_sq")
+                saved = {key: tensors.get(f"moment.{key}.{name}") for key in keys}
+                if saved["step"] is not None:
+                    self.optimizer.state[parameter] = saved
+
+    @property
+    def device(self) -> torch.device:
+        return self.training.accelerator.device
+
+    def steps(self) -> Iterator[DistillationStep]:
+        """Train to `config.num_steps`, one `DistillationStep` a step. Stop iterating at any time."""
+        training = self.training
+        training.model.train()
+        for tiles_uint8, known_ids in training.batches():
+            generator = torch.Generator(self.device).manual_seed(self.config.seed * 1_000_003 + training.step)
+            tiles = tiles_uint8.to(self.device).float() / 127.5 - 1
+            draw = draw_noise(training.config.objective, tuple(tiles.shape), known_ids.shape[1], generator)
+            ids = torch.where(draw.is_dropped, training.null_ids, known_ids.to(self.device))
+            x_t, sigmas = self._noisy(tiles, ids, draw.eps, generator)
+            synthetic = self._clean(x_t, sigmas, ids)
+            discriminator_loss, real_logits = self._teach_discriminator(tiles, synthetic.detach(), ids, generator)
+            adversarial = F.softplus(real_logits - self._logits(synthetic, ids)).mean()
+            anchor = self._anchor(synthetic, tiles, sigmas)
+            training.advance(self.config.adversarial_weight * adversarial + anchor)
+            yield DistillationStep(training.step, discriminator_loss, adversarial.item(), anchor.item())
+
+    def _noisy(
+        self, tiles: torch.Tensor, ids: torch.Tensor, eps: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs of the student `(B, 3, H, W)` and their noise levels `(B,)`: its own, then noisy real tiles."""
+        half, num = len(tiles) // 2, self.config.num_inference_steps
+        done = int(torch.randint(num, (), generator=generator, device=self.device))  # steps behind the student's own
+        x_t = eps[:half]
+        with torch.no_grad():
+            for i in range(done):
+                sigma, after = (torch.full((half,), 1 - j / num, device=self.device) for j in (i, i + 1))
+                clean = self._clean(x_t, sigma, ids[:half])
+                x_t = clean + (after / sigma)[:, None, None, None] * (x_t - clean)  # Euler's step
+        own = torch.full((half,), 1 - done / num, device=self.device)
+        # from a bit below the last level to almost noise
+        drawn = 0.1 + 0.88 * torch.rand(len(tiles) - half, generator=generator, device=self.device)
+        level = drawn[:, None, None, None]
+        return torch.cat([x_t, (1 - level) * tiles[half:] + level * eps[half:]]), torch.cat([own, drawn])
+
+    def _clean(self, x_t: torch.Tensor, sigmas: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        with self.training.accelerator.autocast():
+            x_t = x_t.contiguous(memory_format=torch.channels_last)
+            return self.training.model(x_t, sigmas * NUM_TRAIN_TIMESTEPS, ids).float()
+
+    def _logits(self, tiles: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        with self.training.accelerator.autocast():
+            return self.discriminator(tiles.contiguous(memory_format=torch.channels_last), ids)
+
+    def _teach_discriminator(
+        self, real: torch.Tensor, synthetic: torch.Tensor, ids: torch.Tensor, generator: torch.Generator
+    ) -> tuple[float, torch.Tensor]:
+        """One step of it; returns its loss and what it thought of the real tiles, `(B, L)`.
+
+        Real and synthetic tiles of the same metadata are compared, each place with the same one (relativistic pairing,
+        Huang et al. 2024, §2).
+        """
+        config = self.config
+        self.discriminator.requires_grad_(True)
+        is_penalised = self.training.step % config.penalty_every == 0
+        near = real + config.penalty_noise * torch.randn(real.shape, generator=generator, device=self.device)
+        seen = [real, synthetic, near] if is_penalised else [real, synthetic]
+        logits = self._logits(torch.cat(seen), torch.cat([ids] * len(seen))).chunk(len(seen))
+        real_logits, synthetic_logits = logits[:2]
+        told_apart = F.softplus(synthetic_logits - real_logits).mean()
+        loss = told_apart
+        if is_penalised:
+            change = (real_logits - logits[2]).square().mean()
+            loss = loss + config.penalty_every * config.penalty_weight * change
+        self.optimizer.zero_grad()
+        self.training.accelerator.backward(loss)
+        self.optimizer.step()
+        self.discriminator.requires_grad_(False)  # the student's loss goes through it, not into it
+        return told_apart.item(), real_logits.detach()
+
+    def _anchor(self, synthetic: torch.Tensor, real: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:
+        """Velocity loss of the noisy real tiles after pooling."""
+        half, floor = len(real) // 2, self.training.config.objective.sigma_floor
+        error = F.avg_pool2d(synthetic[half:] - real[half:], self.config.anchor_px).square().mean(dim=(1, 2, 3))
+        return (error / sigmas[half:].clamp(min=floor).square()).mean()
+
+
+def student_config(teacher: Checkpoint, config: DistillationConfig) -> DiffusionTrainingConfig:
+    """The training that the teacher's weights fit into."""
+    network = teacher.pipeline.denoiser.config
+    names = [name for name in STRUCTURE if name != "attributes"]
+    return DiffusionTrainingConfig(
+        attributes=teacher.vocabulary.attributes,
+        **{name: tuple(v) if isinstance(v := network[name], list) else v for name in names},
+        side_px=teacher.training_config.get("side_px", TILE_PX),
+        global_batch=config.global_batch,
+        num_steps=config.num_steps,
+        learning_rate=config.learning_rate,
+        weight_decay=0.0,
+        betas=(0.0, 0.99),
+        ema_decay=config.ema_decay,
+        seed=config.seed,
+        objective=ObjectiveConfig(),
+        sampling=SamplingConfig(seed=config.seed),
+    )

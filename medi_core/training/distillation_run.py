@@ -1,0 +1,115 @@
+"""One distillation in a folder: what `python -m medi_core distill` does."""
+
+import csv
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from medi_core.checkpoints import load_checkpoint, save_checkpoint
+from medi_core.data.manifest import read_manifest
+from medi_core.errors import CheckpointError
+from medi_core.storage import translate_write_errors
+from medi_core.training.distill import Distillation, DistillationConfig, DistillationStep, student_config
+from medi_core.training.model_card import model_card
+from medi_core.training.run import build_pipeline, ema_weights, load_dataset, stop_on_sigterm
+from medi_core.training.sample_grid import write_sample_grid
+from medi_core.training.training_state import has_state, load_state, load_tensors, save_state
+from medi_core.training.warm_start import vocabulary_difference
+
+LOG_COLUMNS = ("step", "minutes", "discriminator_loss", "adversarial_loss", "anchor_loss")
+
+
+def run_distillation(
+    manifest_path: Path,
+    checkpoint_name: str,
+    root: Path,
+    out: Path,
+    config: DistillationConfig,
+    minutes: float | None = None,
+    save_every_minutes: float = 5.0,
+    num_workers: int = 0,
+    mixed_precision: str = "bf16",
+    on_step: Callable[[DistillationStep], None] = lambda _: None,
+) -> int:
+    """Distil, resuming from `out` if there is anything to resume; returns the step reached.
+
+    Stops at `config.num_steps`, after `minutes` of wall-clock time, or on SIGTERM; saves in each case. `out` then holds
+    `checkpoint/` (what is shipped), `state/` (to resume from), `log.csv` and `samples/`.
+
+    Args:
+        checkpoint_name: of the teacher, as `load_checkpoint` takes it.
+        root: folder of checkpoints.
+
+    Raises:
+        CheckpointError: the teacher cannot be used with this manifest, or `out` holds a training of another kind.
+        ManifestError: the manifest or an image in it cannot be used.
+        StorageError: the disk is full; what was saved before is still there.
+    """
+    with translate_write_errors(str(out)):  # before the work, not at the first save
+        out.mkdir(parents=True, exist_ok=True)
+    teacher = load_checkpoint(checkpoint_name, root, torch.device("cpu"), torch.float32)
+    settings = student_config(teacher, config)
+    dataset = load_dataset(read_manifest(manifest_path), "train", settings)
+    if difference := vocabulary_difference(teacher.vocabulary, dataset.vocabulary):
+        raise CheckpointError(
+            f"{teacher.id} cannot be distilled with this manifest: {difference}; give the one it was trained with"
+        )
+    distillation = Distillation(teacher, dataset, config, mixed_precision, num_workers)
+    spent = _resume(distillation, out / "state") if has_state(out / "state") else 0.0
+    started = last_save = time.monotonic()
+    reports: list[DistillationStep] = []
+    with stop_on_sigterm() as is_stopped:
+        for step in distillation.steps():
+            reports.append(step)
+            on_step(step)
+            now = time.monotonic()
+            is_over = is_stopped() or (minutes is not None and now - started >= 60 * minutes)
+            is_last = is_over or step.step >= config.num_steps
+            if is_last or now - last_save >= 60 * save_every_minutes:
+                _save(distillation, out, spent + (now - started) / 60, reports)
+                reports, last_save = [], now
+            if is_last:
+                break
+    return distillation.training.step
+
+
+def _resume(distillation: Distillation, folder: Path) -> float:
+    minutes = load_state(distillation.training, folder)
+    tensors = load_tensors(folder, "adversary")
+    if not tensors:
+        raise CheckpointError(f"{folder} is of a training, not of a distillation; give another folder")
+    distillation.load_adversary(tensors)
+    return minutes
+
+
+def _save(distillation: Distillation, out: Path, minutes: float, reports: list[DistillationStep]) -> None:
+    """State first: it is what must not be lost."""
+    training, teacher, config = distillation.training, distillation.teacher, distillation.config
+    save_state(training, out / "state", minutes, {"adversary": distillation.adversary()})
+    record = teacher.training_config | {
+        "distillation": {
+            "teacher": teacher.id,
+            "num_inference_steps": config.num_inference_steps,
+            "step": training.step,
+            "tiles_seen": training.tiles_seen,
+            "minutes": minutes,
+            "configuration": asdict(config),
+        }
+    }
+    with ema_weights(training):
+        pipeline = build_pipeline(training)
+        card = model_card(out.name, training.dataset.vocabulary, record, pipeline.denoiser.num_parameters())
+        save_checkpoint(pipeline, out / "checkpoint", record, card)
+        picture = out / "samples" / f"step-{training.step:07d}.png"
+        write_sample_grid(pipeline, picture, training.config.side_px, num_inference_steps=config.num_inference_steps)
+    losses = [(r.discriminator_loss, r.adversarial_loss, r.anchor_loss) for r in reports]
+    is_new = not (out / "log.csv").exists()
+    with translate_write_errors(str(out / "log.csv")), open(out / "log.csv", "a", newline="") as file:
+        writer = csv.writer(file)
+        if is_new:
+            writer.writerow(LOG_COLUMNS)
+        writer.writerow([training.step, f"{minutes:.6g}", *(f"{loss:.6g}" for loss in np.mean(losses, axis=0))])

@@ -1,0 +1,193 @@
+"""A student is trained on what it will be used on, resumes exactly, and says whose student it is."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from medi_core.checkpoints import load_checkpoint
+from medi_core.cli import main
+from medi_core.data.manifest import read_manifest
+from medi_core.errors import CheckpointError, InvalidRequestError
+from medi_core.models.denoiser import NUM_TRAIN_TIMESTEPS
+from medi_core.models.tile_discriminator import TileDiscriminator
+from medi_core.pipelines.medi_pipeline import seeded_noise
+from medi_core.pipelines.schedulers import build_scheduler, set_noise_levels
+from medi_core.training import distillation_run
+from medi_core.training.distill import Distillation, DistillationConfig, student_config
+from medi_core.training.distillation_run import run_distillation
+from medi_core.training.run import load_dataset, run_training
+
+CONFIG = DistillationConfig(num_steps=4, global_batch=4, penalty_every=2, learning_rate=1e-3)
+
+
+@pytest.fixture(autouse=True)
+def _small_grid(monkeypatch):
+    draw = distillation_run.write_sample_grid
+    monkeypatch.setattr(distillation_run, "write_sample_grid", lambda *a, **k: draw(*a, **k, columns=2, rows=2))
+
+
+@pytest.fixture
+def teacher_folder(toy_manifest, tmp_path, tiny_config):
+    """A checkpoint that was trained, for two steps, on the toy manifest."""
+    run_training(toy_manifest, tmp_path / "teacher", replace(tiny_config, num_steps=2), mixed_precision="no")
+    return tmp_path / "teacher" / "checkpoint"
+
+
+@pytest.fixture
+def start(teacher_folder, toy_manifest):
+    """A distillation of it under a configuration."""
+    teacher = load_checkpoint(str(teacher_folder), teacher_folder, torch.device("cpu"), torch.float32)
+
+    def build(config: DistillationConfig = CONFIG) -> Distillation:
+        dataset = load_dataset(read_manifest(toy_manifest), "train", student_config(teacher, config))
+        return Distillation(teacher, dataset, config, "no")
+
+    return build
+
+
+def distil(manifest, teacher_folder, out, config=CONFIG, **arguments) -> int:
+    return run_distillation(
+        manifest, str(teacher_folder), teacher_folder.parent, out, config, mixed_precision="no", **arguments
+    )
+
+
+@pytest.mark.parametrize("num", [1, 2, 4])
+def test_half_of_a_batch_is_where_the_pipeline_will_be(start, num):
+    distillation = start(replace(CONFIG, num_inference_steps=num))
+    tiles, ids = next(distillation.training.batches())
+    tiles = tiles.float() / 127.5 - 1
+    side = tiles.shape[-1]
+    eps = torch.stack([seeded_noise(seed, side, side) for seed in range(4)])
+    visited = {}
+
+    def keep(done: int, clean: torch.Tensor) -> None:
+        visited[done] = clean
+
+    pipeline = distillation.teacher.pipeline  # the student has not moved yet
+    pipeline(ids[:2], [0, 1], num, height_px=side, width_px=side, on_step=keep)
+    scheduler = build_scheduler("euler")
+    set_noise_levels(scheduler, 1.0, num, torch.device("cpu"))
+    seen_levels = set()
+    for seed in range(12):
+        x_t, sigmas = distillation._noisy(tiles, ids, eps, torch.Generator().manual_seed(seed))
+        done = round((1 - float(sigmas[0])) * num)
+        seen_levels.add(done)
+        sigma = float(scheduler.timesteps[done]) / NUM_TRAIN_TIMESTEPS
+        assert torch.allclose(sigmas[:2], torch.full((2,), sigma), atol=1e-5)
+        if done == 0:
+            assert torch.equal(x_t[:2], eps[:2])
+        else:  # what the student will have made of the same noise by then
+            before = float(scheduler.timesteps[done - 1]) / NUM_TRAIN_TIMESTEPS
+            if done == 1:
+                expected = visited[1] + sigma / before * (eps[:2] - visited[1])
+                assert torch.allclose(x_t[:2], expected, atol=1e-3)
+        level = sigmas[2:, None, None, None]
+        assert torch.allclose(x_t[2:], (1 - level) * tiles[2:] + level * eps[2:], atol=1e-6)
+    assert seen_levels == set(range(num)), "each of the student's levels is trained"
+
+
+def test_the_discriminator_learns_to_tell_and_sees_the_condition(start):
+    distillation = start(replace(CONFIG, num_steps=30, global_batch=8, adversarial_weight=1e-9, learning_rate=1e-9))
+    losses = [step.discriminator_loss for step in distillation.steps()]  # the student does not move
+    assert np.mean(losses[-5:]) < 0.5 < np.mean(losses[:2]), "ln 2 before, clearly less after"
+    real = torch.rand(2, 3, 32, 32) * 2 - 1
+    null = distillation.training.null_ids.expand(2, -1)
+    other = torch.zeros_like(null)
+    judge = distillation.discriminator
+    assert not torch.allclose(judge(real, null), judge(real, other))
+    assert torch.allclose(judge(real, null)[:1], judge(real[:1], null[:1]), atol=1e-5), "company does not matter"
+
+
+def test_the_students_loss_moves_the_student_and_not_the_discriminator(start):
+    distillation = start(replace(CONFIG, discriminator_learning_rate=1e-30))
+    judge = {name: p.clone() for name, p in distillation.discriminator.named_parameters()}
+    student = {name: p.clone() for name, p in distillation.training.model.named_parameters()}
+    next(distillation.steps())
+    assert all(torch.equal(p, judge[name]) for name, p in distillation.discriminator.named_parameters())
+    assert any(not torch.equal(p, student[name]) for name, p in distillation.training.model.named_parameters())
+
+
+def test_the_anchor_is_blind_to_detail_finer_than_its_pool(start):
+    distillation = start()
+    real = torch.zeros(4, 3, 32, 32)
+    checkerboard = (torch.arange(32)[:, None] + torch.arange(32)) % 2 * 2.0 - 1
+    sigmas = torch.full((4,), 0.5)
+    assert distillation._anchor(real + 0.3 * checkerboard, real, sigmas) < 1e-10
+    assert distillation._anchor(real + 0.3, real, sigmas) == pytest.approx(0.3**2 / 0.5**2)
+
+
+def test_two_runs_that_add_up_equal_one(toy_manifest, teacher_folder, tmp_path):
+    assert distil(toy_manifest, teacher_folder, tmp_path / "one") == 4
+    distil(toy_manifest, teacher_folder, tmp_path / "two", replace(CONFIG, num_steps=2))
+    distil(toy_manifest, teacher_folder, tmp_path / "two")
+    one, two = (load_file(tmp_path / name / "state" / "state.safetensors") for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    assert any(name.startswith("adversary.moment.exp_avg_sq") for name in one)
+    assert [name for name in one if not torch.equal(one[name], two[name])] == []
+
+
+def test_the_checkpoint_says_whose_student_it_is_and_makes_tiles(toy_manifest, teacher_folder, tmp_path):
+    distil(toy_manifest, teacher_folder, tmp_path / "run")
+    teacher, student = (
+        load_checkpoint(str(folder), tmp_path, torch.device("cpu"), torch.float32)
+        for folder in (teacher_folder, tmp_path / "run" / "checkpoint")
+    )
+    record = student.training_config["distillation"]
+    assert (record["teacher"], record["num_inference_steps"]) == (teacher.id, CONFIG.num_inference_steps)
+    assert record["tiles_seen"] == 16
+    assert student.held_out_patients == teacher.held_out_patients
+    assert f"began as those of {teacher.id}" in student.model_card
+    assert student.vocabulary == teacher.vocabulary
+    ids = torch.zeros(1, len(student.vocabulary.attributes), dtype=torch.int64)
+    assert student.pipeline(ids, [0], 2, height_px=32, width_px=32).shape == (1, 32, 32, 3)
+    header = (tmp_path / "run" / "log.csv").read_text().splitlines()[0]
+    assert tuple(header.split(",")) == distillation_run.LOG_COLUMNS
+
+
+def test_a_manifest_of_other_values_and_a_folder_of_another_training_are_refused(
+    toy_manifest, teacher_folder, tmp_path
+):
+    other = toy_manifest.with_name("other.csv")
+    other.write_text(toy_manifest.read_text().replace("Lyon", "Turin"))
+    assert other.read_text() != toy_manifest.read_text()
+    with pytest.raises(CheckpointError, match="Turin"):
+        distil(other, teacher_folder, tmp_path / "run")
+    with pytest.raises(CheckpointError, match="another folder"):  # that of the teacher's own training
+        distil(toy_manifest, teacher_folder, teacher_folder.parent, replace(CONFIG, num_steps=9))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("num_inference_steps", 5), ("num_inference_steps", 0), ("global_batch", 3), ("anchor_px", 0)]
+)
+def test_settings_out_of_range_are_named(name, value):
+    with pytest.raises(InvalidRequestError, match=name):
+        DistillationConfig(**{name: value})
+
+
+def test_the_command(toy_manifest, teacher_folder, tmp_path, capsys):
+    flags = [
+        "--checkpoint",
+        str(teacher_folder),
+        "--out",
+        str(tmp_path / "run"),
+        "--num-steps",
+        "1",
+        "--workers",
+        "0",
+        "--precision",
+        "no",
+    ]
+    assert main(["distill", "--manifest", str(toy_manifest), *flags, "--global-batch", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["step"] == 1
+    assert main(["distill", "--manifest", str(toy_manifest), *flags, "--global-batch", "3"]) == 2
+    assert "global_batch must be even" in capsys.readouterr().err
+
+
+def test_a_discriminator_looks_at_three_scales(toy_vocabulary):
+    judge = TileDiscriminator(toy_vocabulary.to_dict())
+    ids = torch.zeros(2, len(toy_vocabulary.attributes), dtype=torch.int64)
+    assert judge(torch.zeros(2, 3, 64, 64), ids).shape == (2, 8 * 8 + 4 * 4 + 2 * 2)
