@@ -71,7 +71,7 @@ def main() -> None:
     for way in ways(args, dtype, device):
         sampling = fidelity.Sampling(way.steps, way.guidance, args.tiles, args.batch)
         results.append(measure(way, sampling, args.subset_size, real, encoder, args.seconds, peaks[way.dtype]))
-        log(str(results[-1]))
+        log(f"{way.name}: {cell(results[-1].kid)}, {results[-1].seconds[TOGETHER]:.3g} s a tile")
     print(f"{describe_device(device)}; compared with {real.describe()}; real, halves by patient: KID {cell(floor)}.\n")
     print_table(HEADER, rows_of(results))
     if not args.fast:

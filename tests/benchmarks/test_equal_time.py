@@ -62,6 +62,26 @@ def test_a_distance_is_measured_once_and_again_only_when_asked_differently(monke
     assert json.loads((tmp_path / "minutes-0005.00.kid.json").read_text())["how"]["steps"] == 50
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("fresh_accelerator")
+def test_both_are_trained_compared_and_drawn(monkeypatch, toy_manifest, tmp_path, capsys):
+    work, plot = tmp_path / "work", tmp_path / "plot.svg"
+    flags = ["--manifest", str(toy_manifest), "--work", str(work)]
+    training = [*flags, "--at", "0.001", "--global-batch", "1", "--precision", "no"]
+    report = [*flags, "--report", "--tiles", "2", "--subset-size", "2", "--paper-steps", "1", "--steps", "1"]
+    for more in (
+        [*training, "--train", "paper"],
+        [*training, "--train", "ours", "--widths", "96", "--patch-px", "8", "--head-channels", "4"],
+        [*report, "--dtype", "float32", "--plot", str(plot)],
+    ):
+        monkeypatch.setattr(sys, "argv", ["equal_time", *more])
+        equal_time.main()
+    table = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert [row[0].split(",")[0] for row in table[-2:]] == ["| paper's", "| ours"]
+    assert all("±" in row[7] and int(row[4]) > 0 for row in table[-2:])
+    assert plot.read_text().startswith("<svg")
+
+
 def test_the_plot_has_both_configurations_by_time_and_by_tiles():
     kid = SubsetDistances(np.array([100.0, 110.0]))
     points = [({"minutes": m, "tiles_seen": 50 * m}, kid) for m in (5, 10)]
