@@ -12,7 +12,8 @@
 
 Starts app.py in a process of its own, with a study of its own, and talks to it over HTTP as the pages do. A latency is
 from the question to its whole answer, waiting included. "Queue full" is a polite answer (503) and no error; anything
-else that is not what was asked for is an error. RSS is the app's resident memory, after the warm-up and later.
+else that is not what was asked for is an error. RSS is the resident memory of the app and its child processes, after
+the warm-up and later.
 """
 
 import argparse
@@ -34,6 +35,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
+from benchmarks.memory import resident_mb
 from benchmarks.startup import APP, free_port, wait_for_page
 from benchmarks.tables import log, print_table
 from medi_core.data.tile_files import encode_blind
@@ -230,12 +232,6 @@ async def seconds_until_free(url: str) -> float:
         while any((await http.get("/healthz")).json()["queue"].values()):
             await asyncio.sleep(0.1)
     return time.monotonic() - start
-
-
-def resident_mb(pid: int) -> float:
-    """Resident memory of a process, MB; from /proc, so on Linux."""
-    (line,) = [s for s in Path(f"/proc/{pid}/status").read_text().splitlines() if s.startswith("VmRSS")]
-    return int(line.split()[1]) / 1000
 
 
 def new_study(folder: str) -> str:

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+from collections.abc import Sequence
 
 import torch
 from accelerate import Accelerator
@@ -50,15 +51,19 @@ def build_training(
     return DiffusionTraining(config, SyntheticTiles(config.attributes, config.side_px), accelerator, compile_model)
 
 
-def build_paper_network() -> UNet2DModel:
-    """MeDi's U-Net (Drexlin et al. 2025) from stock blocks: six levels, attention in the middle only."""
-    levels = len(PAPER_WIDTHS)
+def build_paper_network(widths: Sequence[int] = PAPER_WIDTHS) -> UNet2DModel:
+    """MeDi's U-Net (Drexlin et al. 2025) from stock blocks: six levels, attention in the middle only.
+
+    Args:
+        widths: the published ones, or those times a factor; multiples of 32.
+    """
+    levels = len(widths)
     return UNet2DModel(
         sample_size=SIDE_PX,
         in_channels=3,
         out_channels=3,
         layers_per_block=2,
-        block_out_channels=PAPER_WIDTHS,
+        block_out_channels=tuple(widths),
         down_block_types=("DownBlock2D",) * levels,
         up_block_types=("UpBlock2D",) * levels,
         class_embed_type="identity",

@@ -1,7 +1,9 @@
 """Markdown tables on stdout; everything else a benchmark says goes to stderr."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from medi_core.errors import MediError
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -15,3 +17,12 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None
 def log(message: str) -> None:
     """Progress, for the person who waits."""
     print(message, file=sys.stderr, flush=True)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a script; what the project refuses is one message and exit code 2, not a traceback."""
+    try:
+        main()
+    except MediError as error:
+        log(f"error: {error}")
+        raise SystemExit(2) from None
