@@ -29,7 +29,7 @@ class TileDiscriminator(nn.Module):
         self.embedder = MetadataEmbedder(vocabulary, width)
         self.heads = nn.ModuleList(_Head(channels, width) for channels in features.channels)
 
-    def forward(self, tiles: torch.Tensor, condition_ids: torch.Tensor) -> torch.Tensor:
+    def forward(self, tiles: torch.Tensor, condition_ids: torch.Tensor) -> list[torch.Tensor]:
         """How real each place looks at each scale.
 
         Args:
@@ -37,12 +37,11 @@ class TileDiscriminator(nn.Module):
             condition_ids: int64 `(B, A)`.
 
         Returns:
-            float32 `(B, L)` logits, the places of one scale after those of another.
+            One float32 `(B, places)` of logits a scale, from texture to shape.
         """
         conditioning = self.embedder(condition_ids)
         stages = self._features[0](tiles)
-        logits = [head(stage, conditioning) for head, stage in zip(self.heads, stages, strict=True)]
-        return torch.cat(logits, dim=1).float()
+        return [head(stage, conditioning).float() for head, stage in zip(self.heads, stages, strict=True)]
 
     @torch.no_grad()
     def calibrate(self, tiles: torch.Tensor) -> None:

@@ -41,7 +41,7 @@ class DistillationConfig:
     learning_rate: float = 1e-4
     """Of the student."""
     discriminator_learning_rate: float = 3e-4
-    adversarial_weight: float = 0.05
+    adversarial_weight: float = 0.1
     """Of the discriminator's opinion, beside the anchor."""
     anchor_px: int = 4
     """Noisy real tiles must come out right after pooling by this: finer detail is the discriminator's business."""
@@ -144,7 +144,7 @@ class Distillation:
             x_t, sigmas = self._noisy(tiles, ids, draw.eps, generator)
             synthetic = self._clean(x_t, sigmas, ids)
             discriminator_loss, real_logits = self._teach_discriminator(tiles, synthetic.detach(), ids, generator)
-            adversarial = F.softplus(real_logits - self._logits(synthetic, ids)).mean()
+            adversarial = told_apart(self._logits(synthetic, ids), real_logits)
             anchor = self._anchor(synthetic, tiles, sigmas)
             training.advance(self.config.adversarial_weight * adversarial + anchor)
             yield DistillationStep(training.step, discriminator_loss, adversarial.item(), anchor.item())
@@ -172,14 +172,14 @@ class Distillation:
             x_t = x_t.contiguous(memory_format=torch.channels_last)
             return self.training.model(x_t, sigmas * NUM_TRAIN_TIMESTEPS, ids).float()
 
-    def _logits(self, tiles: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    def _logits(self, tiles: torch.Tensor, ids: torch.Tensor) -> list[torch.Tensor]:
         with self.training.accelerator.autocast():
             return self.discriminator(tiles.contiguous(memory_format=torch.channels_last), ids)
 
     def _teach_discriminator(
         self, real: torch.Tensor, synthetic: torch.Tensor, ids: torch.Tensor, generator: torch.Generator
-    ) -> tuple[float, torch.Tensor]:
-        """One step of it; returns its loss and what it thought of the real tiles, `(B, L)`.
+    ) -> tuple[float, list[torch.Tensor]]:
+        """One step of it; returns its loss and what it thought of the real tiles.
 
         Real and synthetic tiles of the same metadata are compared, each place with the same one (relativistic pairing,
         Huang et al. 2024, §2).
@@ -189,24 +189,32 @@ class Distillation:
         is_penalised = self.training.step % config.penalty_every == 0
         near = real + config.penalty_noise * torch.randn(real.shape, generator=generator, device=self.device)
         seen = [real, synthetic, near] if is_penalised else [real, synthetic]
-        logits = self._logits(torch.cat(seen), torch.cat([ids] * len(seen))).chunk(len(seen))
-        real_logits, synthetic_logits = logits[:2]
-        told_apart = F.softplus(synthetic_logits - real_logits).mean()
-        loss = told_apart
+        scales = [scale.chunk(len(seen)) for scale in self._logits(torch.cat(seen), torch.cat([ids] * len(seen)))]
+        real_logits, synthetic_logits = ([scale[i] for scale in scales] for i in (0, 1))
+        loss = own_loss = told_apart(real_logits, synthetic_logits)
         if is_penalised:
-            change = (real_logits - logits[2]).square().mean()
+            change = sum((scale[0] - scale[2]).square().mean() for scale in scales) / len(scales)
             loss = loss + config.penalty_every * config.penalty_weight * change
         self.optimizer.zero_grad()
         self.training.accelerator.backward(loss)
         self.optimizer.step()
         self.discriminator.requires_grad_(False)  # the student's loss goes through it, not into it
-        return told_apart.item(), real_logits.detach()
+        return own_loss.item(), [scale.detach() for scale in real_logits]
 
     def _anchor(self, synthetic: torch.Tensor, real: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:
         """Velocity loss of the noisy real tiles after pooling."""
         half, floor = len(real) // 2, self.training.config.objective.sigma_floor
         error = F.avg_pool2d(synthetic[half:] - real[half:], self.config.anchor_px).square().mean(dim=(1, 2, 3))
         return (error / sigmas[half:].clamp(min=floor).square()).mean()
+
+
+def told_apart(more_real: list[torch.Tensor], less_real: list[torch.Tensor]) -> torch.Tensor:
+    """Loss of logits that are to be higher in the first list than in the second, place by place.
+
+    Each scale counts alike: the finest has nearly all places, and is deceived first.
+    """
+    losses = [F.softplus(less - more).mean() for more, less in zip(more_real, less_real, strict=True)]
+    return sum(losses) / len(losses)
 
 
 def student_config(teacher: Checkpoint, config: DistillationConfig) -> DiffusionTrainingConfig:
