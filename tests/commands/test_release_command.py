@@ -1,11 +1,13 @@
 """`release` on a toy: what is of another checkpoint is made anew, the rest is skipped, tables say whose they are."""
 
 import json
+from functools import partial
 
 import pytest
 
 from medi_core.cli import main
 from medi_core.commands.release import STEPS
+from medi_core.projection import ProjectionConfig
 from medi_core.services.release import FIDELITY_BLOCKS, block_of
 from tests.services.conftest import built_reference, cheap_encoder, referenced  # noqa: F401  fixtures
 
@@ -59,7 +61,9 @@ def test_a_reference_set_of_another_checkpoint_is_made_anew_and_its_tables_too(
     docs,
     toy_manifest,
     capsys,
+    monkeypatch,
 ):
+    monkeypatch.setattr("medi_core.projection.ProjectionConfig", partial(ProjectionConfig, method="pca"))  # no wait
     run(capsys, docs, "--only", "docs")
     facts = referenced.settings.assets_dir / "reference" / "reference.json"
     record = json.loads(facts.read_text())
