@@ -97,8 +97,10 @@ def _real(args: argparse.Namespace) -> Iterator[dict[str, object]]:
     large = manifest[manifest["path"].isin(reach[reach >= args.crop_px - 128].index)].drop_duplicates("path")
     taken = 0
     for _, row in in_turns(large.assign(like=patients_of(large)), ["like"], 0).iterrows():
+        if taken == args.real_regions:
+            return
         image = read_image(row["path"])
-        if min(image.shape[:2]) < args.crop_px or taken == args.real_regions:
+        if min(image.shape[:2]) < args.crop_px:
             continue
         taken += 1
         log(f"real region {taken}")
