@@ -16,7 +16,7 @@ import pandas as pd
 
 from benchmarks.tables import log
 from medi_core.commands.experiment import SHORT_PRESETS
-from medi_core.commands.fidelity import markdown_table
+from medi_core.commands.parsing import markdown_table
 from medi_core.data.reference_set import ReferenceSet, read_reference
 from medi_core.errors import MediError
 from medi_core.services.experiment import run_experiment
@@ -34,6 +34,7 @@ from medi_core.services.experiment_config import (
 )
 from medi_core.services.experiment_result import OVERALL, WORST, ExperimentResult
 from medi_core.services.experiment_robustness import FEATURES, robustness_by_arm
+from medi_core.services.release import EXPERIMENT, write_block
 
 COLON = ("Colorectal_adenocarcinoma", "Colorectal_benign")
 PROSTATE = ("Prostate_adenocarcinoma", "Prostate_benign")
@@ -56,7 +57,6 @@ RUNS = (
     ExperimentConfig(ORGANS, CORRELATION, correlation=1.0),
 )
 """What docs/experiment.md reports; a run that the tiles do not allow is printed with the reason."""
-HEADING = "## Tables\n"
 FLAG_OF_PRESET = {preset: flag for flag, preset in SHORT_PRESETS.items()}
 
 
@@ -64,14 +64,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--reference", type=Path, default=Path("assets/reference"))
-    parser.add_argument("--into", type=Path, help="a page: what follows its heading 'Tables' is written anew")
+    parser.add_argument("--into", type=Path, help="a page: its block 'experiment' is written anew")
     args = parser.parse_args()
     text = "\n".join(sections(read_reference(args.reference), args.seeds))
     if args.into is None:
         print(text)
     else:
-        above = args.into.read_text(encoding="utf-8").partition(HEADING)[0]
-        args.into.write_text(f"{above}{HEADING}\n{text}\n", encoding="utf-8")
+        write_block(args.into, EXPERIMENT, text)
 
 
 def sections(reference: ReferenceSet, num_seeds: int) -> Iterator[str]:

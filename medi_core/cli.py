@@ -22,6 +22,7 @@ from medi_core.commands.paper import add_paper_commands
 from medi_core.commands.plan import add_plan_commands
 from medi_core.commands.publish import add_publish_commands
 from medi_core.commands.reference import add_reference_commands
+from medi_core.commands.release import add_release_commands
 from medi_core.commands.review import add_review_commands
 from medi_core.commands.training import add_training_commands
 from medi_core.errors import MediError
@@ -71,6 +72,7 @@ def _build_parser() -> argparse.ArgumentParser:
         add_training_commands,
         add_classifier_commands,
         add_publish_commands,
+        add_release_commands,
     ):
         add_commands(commands)
     return parser

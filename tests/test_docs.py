@@ -13,6 +13,7 @@ from medi_core.data.predictions import read_predictions
 from medi_core.data.reference_set import read_reference, require_match
 from medi_core.data.tile_files import read_provenance
 from medi_core.models.encoder_catalogue import DEFAULT_ENCODER
+from medi_core.services.release import STALE, Places, artefacts
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -40,6 +41,15 @@ def test_the_shipped_checkpoint_its_card_and_its_welcome_tiles_belong_together()
     welcome = [read_provenance(path.read_bytes()) for path in sorted((ROOT / "assets/welcome").glob("*.png"))]
     assert [tile["checkpoint"] for tile in welcome] == [checkpoint.id] * 8
     assert {"cancer_type", "center", "preparation", "hematoxylin", "eosin"} <= set(checkpoint.vocabulary.attributes)
+
+
+def test_no_shipped_artefact_table_or_sentence_is_of_another_checkpoint():
+    """What is stale is named: `release` makes it anew, but for sentences, which somebody writes (docs/release.md)."""
+    checkpoint = load_checkpoint("medi-128", ROOT / "checkpoints", torch.device("cpu"), torch.float32)
+    found = artefacts(Places(ROOT / "assets", ROOT / "docs", checkpoint.folder), checkpoint.id)
+    assert [(a.where, a.name, a.checkpoints) for a in found if a.status(checkpoint.id) == STALE] == []
+    current = {a.name for a in found if a.status(checkpoint.id) == "current"}
+    assert {"welcome", "reference", "docs/fidelity.md:targets", "docs/experiment.md:experiment"} <= current
 
 
 def test_the_shipped_reference_set_is_of_the_shipped_checkpoint_and_the_default_encoder():

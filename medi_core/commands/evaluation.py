@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medi_core.commands.fidelity import markdown_table
-from medi_core.commands.parsing import add_command, names
+from medi_core.commands.parsing import add_command, markdown_table, names
 from medi_core.settings import Settings
 
 if TYPE_CHECKING:

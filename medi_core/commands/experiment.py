@@ -5,8 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medi_core.commands.fidelity import markdown_table
-from medi_core.commands.parsing import add_command, add_encoder, progress, settings_of
+from medi_core.commands.parsing import add_command, add_encoder, markdown_table, progress, settings_of
 from medi_core.errors import InvalidRequestError
 
 if TYPE_CHECKING:

@@ -8,19 +8,18 @@ from medi_core.commands.parsing import (
     add_command,
     add_encoder,
     add_metadata,
+    markdown_table,
     progress,
     record_of_flags,
     settings_of,
 )
+from medi_core.commands.release_targets import add_targets, distance_rows, probe_rows, targets_text
 from medi_core.data.plain_rows import plain_rows
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from medi_core.data.reference_set import ReferenceSet
 
 # Heavy imports stand inside the commands that need them: `--help` answers at once.
-NOT_MEASURED = "n/a"
 NUM_PAIRS = 10
 """Most similar pairs listed; `--out` has all."""
 
@@ -31,9 +30,11 @@ def add_fidelity_commands(commands) -> None:
     command = add_command(commands, "fidelity", fidelity, summary, text=fidelity_text, checkpoint=True)
     choices = ("overall", "cancer_type", "center")
     command.add_argument("--by", nargs="+", choices=choices, default=["overall"], help="subgroups (default: overall)")
+    add_targets(command)
     add_encoder(command)
     summary = "what probes trained on real tiles see in synthetic ones, against what was asked for"
     command = add_command(commands, "probe", probe, summary, text=probe_text, checkpoint=True)
+    add_targets(command)
     add_encoder(command)
     summary = "how far one cancer type at one center can be trusted, as probes measured it"
     command = add_command(commands, "trust", trust, summary, text=trust_text, checkpoint=True)
@@ -53,7 +54,8 @@ def fidelity(flags: argparse.Namespace) -> dict[str, Any]:
 
     services = build_services(settings_of(flags))
     tables = {by: plain_rows(services.fidelity.fidelity(by)) for by in dict.fromkeys(flags.by)}
-    return {**compared(services.reference.load()), "tables": tables}
+    targets = {"targets": plain_rows(distance_rows(services))} if flags.targets else {}
+    return {**compared(services.reference.load()), "tables": tables, **targets}
 
 
 def probe(flags: argparse.Namespace) -> dict[str, Any]:
@@ -63,7 +65,8 @@ def probe(flags: argparse.Namespace) -> dict[str, Any]:
 
     services = build_services(settings_of(flags))
     tables = {name: plain_rows(services.fidelity.asked_versus_got(name)) for name in (*ASKED_IN, STAINS)}
-    return {**compared(services.reference.load()), "tables": tables}
+    targets = {"targets": plain_rows(probe_rows(services))} if flags.targets else {}
+    return {**compared(services.reference.load()), "tables": tables, **targets}
 
 
 def trust(flags: argparse.Namespace) -> dict[str, Any]:
@@ -148,31 +151,25 @@ def compared(reference: "ReferenceSet") -> dict[str, Any]:
     }
 
 
-def markdown_table(frame: "pd.DataFrame") -> str:
-    """A Markdown table: numbers with four digits, `n/a` for what was not measured."""
-    lines = [list(map(str, frame.columns)), ["---"] * len(frame.columns)]
-    lines += [[_cell(value) for value in row] for row in frame.itertuples(index=False, name=None)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(value: object) -> str:
-    if value is None or value != value:  # NaN alone differs from itself
-        return NOT_MEASURED
-    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", r"\|")
+def compared_text(answer: dict[str, Any]) -> str:
+    """`compared` in one line."""
+    seeds = answer["synthetic_seeds"]
+    made_from = f", seeds {seeds[0]} to {seeds[1]}" if seeds else ""
+    return (
+        f"{answer['synthetic_tiles']:,} synthetic tiles of {answer['checkpoint']}{made_from}; "
+        f"{answer['held_out_tiles']:,} held-out real tiles of {answer['held_out_patients']:,} patients; "
+        f"{answer['train_tiles']:,} real tiles of the training split. "
+        f"Features of {answer['encoder']}; drawn with seed {answer['draw_seed']}."
+    )
 
 
 def _text(answer: dict[str, Any], titles: dict[str, str]) -> str:
     import pandas as pd
 
-    seeds = answer["synthetic_seeds"]
-    made_from = f", seeds {seeds[0]} to {seeds[1]}" if seeds else ""
-    lines = [
-        f"{answer['synthetic_tiles']:,} synthetic tiles of {answer['checkpoint']}{made_from}; "
-        f"{answer['held_out_tiles']:,} held-out real tiles of {answer['held_out_patients']:,} patients; "
-        f"{answer['train_tiles']:,} real tiles of the training split. "
-        f"Features of {answer['encoder']}; drawn with seed {answer['draw_seed']}."
-    ]
+    lines = [compared_text(answer)]
     for name, rows in answer["tables"].items():
         table = markdown_table(pd.DataFrame(rows).rename(columns=titles)) if rows else "no synthetic tile to ask"
         lines += ["", f"## {name}", "", table]
+    if "targets" in answer:
+        lines += ["", "## targets", "", targets_text(pd.DataFrame(answer["targets"]))]
     return "\n".join(lines)

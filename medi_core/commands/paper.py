@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from medi_core.commands.experiment import add_arm_flags, answer_of, arm_choices, experiment_text
-from medi_core.commands.fidelity import markdown_table
-from medi_core.commands.parsing import add_command, progress, settings_of
+from medi_core.commands.parsing import add_command, markdown_table, progress, settings_of
 from medi_core.errors import InvalidRequestError, ReferenceSetError
 
 # Heavy imports stand inside the commands that need them: `--help` answers at once.

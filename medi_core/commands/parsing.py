@@ -3,11 +3,16 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medi_core.errors import InvalidRequestError
 from medi_core.metadata.schema import ATTRIBUTES, MetadataRecord, display_name
 from medi_core.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOT_MEASURED = "n/a"
 
 
 def add_command(
@@ -102,3 +107,21 @@ def plain_text(answer: dict[str, Any]) -> str:
         else:
             lines.append(f"{key}: {value}")
     return "\n".join(lines)
+
+
+def markdown_table(frame: "pd.DataFrame") -> str:
+    """A Markdown table: numbers with four digits, `n/a` for what was not measured."""
+    lines = [list(map(str, frame.columns)), ["---"] * len(frame.columns)]
+    lines += [[_cell(value) for value in row] for row in frame.itertuples(index=False, name=None)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def is_missing(value: object) -> bool:
+    """Whether a cell of a table holds nothing: `None` or NaN, which alone differs from itself."""
+    return value is None or value != value
+
+
+def _cell(value: object) -> str:
+    if is_missing(value):
+        return NOT_MEASURED
+    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", r"\|")

@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medi_core.commands.fidelity import markdown_table
-from medi_core.commands.parsing import add_command, add_encoder, settings_of
+from medi_core.commands.parsing import add_command, add_encoder, markdown_table, settings_of
 from medi_core.errors import PlanError
 
 if TYPE_CHECKING:

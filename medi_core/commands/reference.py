@@ -15,6 +15,9 @@ def add_reference_commands(commands) -> None:
     command = add_command(commands, "build-reference", build_reference, summary, checkpoint=True)
     command.add_argument("--manifest", type=Path, required=True, help="real grid tiles of all splits")
     command.add_argument("--tiles-a-pair", type=int, default=8, help="synthetic tiles a seen or never-seen pair")
+    command.add_argument(
+        "--tiles-a-focus-pair", type=int, default=0, help="at least, of pairs with a target of their own"
+    )
     add_encoder(command)
 
 
@@ -24,7 +27,7 @@ def build_reference(flags: argparse.Namespace) -> dict[str, Any]:
     from medi_core.projection import ProjectionConfig
     from medi_core.services.synthetic_bank import BankConfig
 
-    bank = BankConfig(tiles_a_pair=flags.tiles_a_pair)
+    bank = BankConfig(tiles_a_pair=flags.tiles_a_pair, tiles_a_focus_pair=flags.tiles_a_focus_pair)
     service = build_services(settings_of(flags)).reference
 
     def show(what: str, done: int, total: int) -> None:

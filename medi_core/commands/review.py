@@ -154,7 +154,7 @@ def results_text(answer: dict[str, Any]) -> str:
     """The numbers as Markdown tables; `--json` has the rest."""
     import pandas as pd
 
-    from medi_core.commands.fidelity import markdown_table
+    from medi_core.commands.parsing import markdown_table
 
     lines = [f"{answer['study']['name']}: {answer['readers']['n']} readers, closed {answer['study']['closed_at']}"]
     for title, rows in {

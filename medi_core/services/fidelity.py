@@ -173,6 +173,18 @@ def fidelity_table(reference_set: ReferenceSet, by: str = "overall", config: Fid
     return pd.DataFrame(rows, columns=["by", "subgroup", "compared", "n", "n_patients", "num_cells", *MEASURES])
 
 
+def matched_rows(sides: Sides, max_tiles: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Rows of each side, with as many tiles of each (cancer type, center) as every side has; int64 `(n,)` each.
+
+    Args:
+        sides: rows with `CELL` and `like`; the side `OPEN` has no center and matches by cancer type.
+        max_tiles: most tiles a side.
+        seed: of the draw.
+    """
+    wanted = _tiles_a_cell(sides, max_tiles)
+    return {name: _draw(side, wanted, name == OPEN, seed) for name, side in sides.items()}
+
+
 def _subgroups(tiles: pd.DataFrame, by: str) -> Iterator[tuple[str, Sides]]:
     """Each subgroup with its sides."""
     frame = tiles[[*CELL, *("origin", "group", "split", "patient_id")]].assign(like=patients_of(tiles))

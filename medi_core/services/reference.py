@@ -30,7 +30,7 @@ from medi_core.services.controls import make_controls
 from medi_core.services.copy_audit import WINDOW_COLUMNS, baseline_rows, tiles_of, windows_of_tiles
 from medi_core.services.encoding import EncodingService
 from medi_core.services.generation import GenerationService
-from medi_core.services.synthetic_bank import BankConfig, make_bank, plan_bank
+from medi_core.services.synthetic_bank import BankConfig, focus_pairs, make_bank, plan_bank
 from medi_core.stain.separation import stain_strengths
 
 OnStage = Callable[[str, int, int], None]
@@ -97,7 +97,7 @@ class ReferenceService:
             )
         held_out = manifest[manifest["split"].isin(HELD_OUT_SPLITS)].dropna(subset=["cancer_type", "center"])
         pairs = list(held_out[["cancer_type", "center"]].drop_duplicates().itertuples(index=False, name=None))
-        entries = plan_bank(self._generation.vocabulary, pairs, bank)
+        entries = plan_bank(self._generation.vocabulary, pairs, bank, focus_pairs(manifest))
         real = self._encode_real(manifest, on_progress)
         controls = make_controls(manifest, real.tiles, self._encoding, on_progress=_stage(on_progress, "Controls"))
         work = self._folder.with_name(self._folder.name + WORK_SUFFIX)

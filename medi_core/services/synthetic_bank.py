@@ -1,6 +1,6 @@
 """Which synthetic tiles the reference set holds, and making them so that a stop loses little."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +8,15 @@ import numpy as np
 import pandas as pd
 
 from medi_core.data.feature_cache import tile_digest
-from medi_core.data.reference_set import ReferenceSet, read_pixels, read_reference, write_pixels, write_reference
+from medi_core.data.patients import patients_of
+from medi_core.data.reference_set import (
+    ReferenceSet,
+    is_train_split,
+    read_pixels,
+    read_reference,
+    write_pixels,
+    write_reference,
+)
 from medi_core.data.tile_files import provenance_json
 from medi_core.errors import InvalidRequestError, ReferenceSetError
 from medi_core.metadata.schema import MetadataRecord
@@ -22,6 +30,7 @@ CLASS_ONLY = "class only"
 ATTRIBUTE_SWEEP = "attribute sweep"
 SWEPT = ("hematoxylin", "eosin", "preparation")
 MAX_TILES_A_PAIR = 1000
+MIN_FOCUS_PATIENTS = 5
 
 
 @dataclass(frozen=True)
@@ -38,12 +47,13 @@ class BankConfig:
     """Best supported cancer types to ask for with each stain bin and preparation: a quarter of `tiles_a_pair` each."""
     first_seed: int = 10_000
     """Tile i of the bank has seed `first_seed` + i."""
+    tiles_a_focus_pair: int = 0
+    """At least so many of each pair that a target is set for (`focus_pairs`); 0 = no more than of any other."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.tiles_a_pair <= MAX_TILES_A_PAIR:
-            raise InvalidRequestError(
-                f"tiles_a_pair = {self.tiles_a_pair}: it must be from 1 to {MAX_TILES_A_PAIR:,} tiles"
-            )
+        for name, least in (("tiles_a_pair", 1), ("tiles_a_focus_pair", 0)):
+            if not least <= (number := getattr(self, name)) <= MAX_TILES_A_PAIR:
+                raise InvalidRequestError(f"{name} = {number}: it must be from {least} to {MAX_TILES_A_PAIR:,} tiles")
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,10 @@ class BankEntry:
 
 
 def plan_bank(
-    vocabulary: Vocabulary, held_out_pairs: list[tuple[str, str]], config: BankConfig
+    vocabulary: Vocabulary,
+    held_out_pairs: list[tuple[str, str]],
+    config: BankConfig,
+    focus: Collection[tuple[str, str]] = (),
 ) -> tuple[BankEntry, ...]:
     """Every pair with support, never-seen pairs, the same cancer types with the center left open, and sweeps.
 
@@ -68,6 +81,7 @@ def plan_bank(
 
     Args:
         held_out_pairs: (cancer type, center) of real tiles outside the training split.
+        focus: pairs of which there are at least `tiles_a_focus_pair`.
 
     Raises:
         InvalidRequestError: the checkpoint is not conditioned on both.
@@ -85,6 +99,8 @@ def plan_bank(
         record = MetadataRecord(cancer_type=cancer_type, center=center)
         status = vocabulary.support_of(record).status if (cancer_type, center) in seen else UNSEEN
         num = _quarter(config) if status == "rare" else config.tiles_a_pair
+        if (cancer_type, center) in focus:
+            num = max(num, config.tiles_a_focus_pair)
         wanted.append((record, status, num))
         if (cancer_type, center) in held_out_pairs:
             of_type[cancer_type] = of_type.get(cancer_type, 0) + num
@@ -95,6 +111,19 @@ def plan_bank(
         entries.append(BankEntry(record, group, tuple(range(seed, seed + num))))
         seed += num
     return tuple(entries)
+
+
+def focus_pairs(manifest: pd.DataFrame) -> set[tuple[str, str]]:
+    """Pairs that a target is set for: of 5 or more test patients, or of test patients alone.
+
+    Args:
+        manifest: rows of real tiles, as `read_manifest` gives them.
+    """
+    pairs = ["cancer_type", "center"]
+    known = manifest.assign(like=patients_of(manifest)).dropna(subset=pairs)
+    trained = set(known.loc[is_train_split(known), pairs].itertuples(index=False, name=None))
+    num_patients = known[known["split"] == "test"].groupby(pairs)["like"].nunique()
+    return {pair for pair, num in num_patients.items() if num >= MIN_FOCUS_PATIENTS or pair not in trained}
 
 
 def make_bank(
