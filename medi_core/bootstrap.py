@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medi_core.checkpoints import Checkpoint, load_checkpoint
-from medi_core.device import choose_device, choose_dtype
+from medi_core.device import choose_device, choose_dtype, is_zero_gpu
 from medi_core.review.review_store import ReviewStore
 from medi_core.services.attached_tiles import AttachedTiles
 from medi_core.services.audit import AuditService
@@ -24,7 +24,6 @@ from medi_core.services.review import ReviewService
 from medi_core.services.studies import StudyService
 from medi_core.services.tile_measures import MeasureService
 from medi_core.services.welcome import WelcomeService
-from medi_core.services.zero_gpu import is_zero_gpu
 from medi_core.settings import Settings
 
 CPU_BATCH = 8

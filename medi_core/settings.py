@@ -20,7 +20,7 @@ class Settings:
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     dtype: str = "auto"
-    """auto, float32, bfloat16 or float16; auto takes what is fast and exact enough on the device."""
+    """auto, float32, bfloat16 or float16; auto takes what is measured to be fastest on the device, and exact enough."""
     checkpoints_dir: Path = PROJECT_ROOT / "checkpoints"
     """Where checkpoints are looked up by name."""
     assets_dir: Path = PROJECT_ROOT / "assets"

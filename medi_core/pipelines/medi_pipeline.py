@@ -74,7 +74,8 @@ class MediPipeline(DiffusionPipeline):
             uint8 `(B, height, width, 3)`, RGB.
 
         Raises:
-            InvalidRequestError: a size, step count or strength outside its range.
+            InvalidRequestError: a size, step count or strength outside its range; a checkpoint that leaves the range of
+                its number format.
         """
         self._check(condition_ids, seeds, num_inference_steps, height_px, width_px, base_tiles, strength)
         device = self.device
@@ -107,6 +108,11 @@ class MediPipeline(DiffusionPipeline):
             x_t = scheduler.step((x_t - clean) / sigma, timestep, x_t).prev_sample
             if on_step is not None:
                 on_step(i + 1, clean)
+        if not x_t.isfinite().all():  # it would be a black tile
+            raise InvalidRequestError(
+                f"the checkpoint leaves the range of {str(self.denoiser.dtype).removeprefix('torch.')} here: "
+                "start with --dtype float32"
+            )
         return to_uint8(x_t)
 
     def _predict_clean(self, x_t: torch.Tensor, timestep: torch.Tensor, conditioning: torch.Tensor) -> torch.Tensor:
