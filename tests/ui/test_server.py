@@ -271,7 +271,7 @@ def test_stopping_finishes_the_step_and_tells_who_waits(tmp_path):
     services.generation._on_device = noted
     jobs = [Client(url, verbose=False).submit({}, 64, seed, 50, api_name="/generate") for seed in (0, 100)]
     deadline = time.monotonic() + 20
-    while not steps and time.monotonic() < deadline:
+    while not (steps and sum(server.blocks.occupancy().values()) == 2) and time.monotonic() < deadline:
         time.sleep(0.01)
     seen = []
     watcher = threading.Thread(target=lambda: seen.append(httpx.get(f"{url}healthz")))
