@@ -69,6 +69,19 @@ def choose_dtype(
     return fastest if seconds[fastest] <= MARGIN * seconds[torch.float32] else torch.float32
 
 
+def choose_compile(name: str, device: torch.device) -> bool:
+    """Whether to compile the denoiser: `auto` does on CUDA, but not on ZeroGPU, nor on a CPU (docs/benchmarks.md).
+
+    Raises:
+        InvalidRequestError: neither auto, on nor off; `on` where each request would have to wait for it.
+    """
+    if name not in ("auto", "on", "off"):
+        raise InvalidRequestError(f"compile {name!r} is unknown; known: auto, on, off")
+    if name == "on" and is_zero_gpu():
+        raise InvalidRequestError("compile 'on': on ZeroGPU each request would compile anew; choose auto or off")
+    return name == "on" or (name == "auto" and device.type == "cuda" and not is_zero_gpu())
+
+
 def candidates(device: torch.device) -> tuple[torch.dtype, ...]:
     """The formats that `auto` chooses from."""
     if device.type == "cpu":

@@ -43,6 +43,9 @@ class Settings:
     """Calls of one session in a minute; 0 = no limit. A click is a handful of calls."""
     log_level: str = "warning"
     """debug, info, warning or error: what the app writes to stderr, one JSON object a line."""
+    compile: str = "off"
+    """auto, on or off: the denoiser through `torch.compile`; auto is on for CUDA alone. Off, but for the app, which
+    runs for long enough that the minute of compilation pays."""
 
     def __post_init__(self) -> None:
         if self.rate_limit < 0:

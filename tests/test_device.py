@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from medi_core import device
-from medi_core.device import candidates, choose_device, choose_dtype, measured_seconds
+from medi_core.device import candidates, choose_compile, choose_device, choose_dtype, measured_seconds
 from medi_core.errors import InvalidRequestError
 
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda:0"), torch.device("mps")
@@ -110,3 +110,24 @@ def test_the_fastest_round_counts(monkeypatch):
     monkeypatch.setattr(device, "_layers", lambda *_: lambda: None)
     monkeypatch.setattr(device, "_seconds_of", lambda *_: next(clock))
     assert measured_seconds.__wrapped__(CPU) == {F32: 1.0, BF16: 4.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "on", "is_compiled"),
+    [("auto", CPU, False), ("auto", CUDA, True), ("auto", MPS, False), ("on", CPU, True), ("off", CUDA, False)],
+)
+def test_auto_compiles_on_cuda_alone(name, on, is_compiled):
+    assert choose_compile(name, on) is is_compiled
+
+
+def test_where_each_request_would_compile_anew_it_is_off(monkeypatch):
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    assert not choose_compile("auto", CUDA)
+    with pytest.raises(InvalidRequestError, match="on ZeroGPU each request would compile anew; choose auto or off"):
+        choose_compile("on", CUDA)
+
+
+@pytest.mark.parametrize("name", ["yes", "True", ""])
+def test_another_word_for_compile_is_refused_with_the_known_ones(name):
+    with pytest.raises(InvalidRequestError, match="known: auto, on, off"):
+        choose_compile(name, CPU)

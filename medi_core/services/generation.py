@@ -19,9 +19,10 @@ from medi_core.checkpoints import Checkpoint
 from medi_core.errors import InvalidRequestError, StoppingError
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary
+from medi_core.pipelines.compiled_denoiser import build_batcher
 from medi_core.pipelines.guidance import GuidanceTerm, active_terms
 from medi_core.pipelines.medi_pipeline import SIDE_MULTIPLE_PX, to_uint8
-from medi_core.pipelines.row_batcher import TRAINED_SIDE_PX, PredictRows, RowBatcher
+from medi_core.pipelines.row_batcher import TRAINED_SIDE_PX, PredictRows
 from medi_core.services.generated_tile import GeneratedTile
 from medi_core.services.request_checks import (
     ALL_LEVELS,
@@ -148,10 +149,10 @@ class GenerationProgress:
 class GenerationService:
     """The resident pipeline, whose forwards all requests of the moment share, and the tiles it made last."""
 
-    def __init__(self, checkpoint: Checkpoint, batch_size: int) -> None:
+    def __init__(self, checkpoint: Checkpoint, batch_size: int, is_compiled: bool = False) -> None:
         self.checkpoint, self._batch_size = checkpoint, batch_size
         # on ZeroGPU each request runs in a process of its own: there is nobody to share with
-        self._batcher = None if is_zero_gpu() else RowBatcher(checkpoint.pipeline.denoiser)
+        self._batcher = None if is_zero_gpu() else build_batcher(checkpoint.pipeline.denoiser, is_compiled)
         self._cache_lock = threading.Lock()
         self._tiles: dict[str, GeneratedTile] = {}
         self._is_stopping = threading.Event()
