@@ -149,7 +149,7 @@ class RowBatcher:
             start = time.monotonic()
             try:
                 rows = [torch.cat(tensors) for tensors in zip(*(job.take(num) for job, num in shares), strict=True)]
-                predicted = predict_micro_batch(self._denoiser, *rows)
+                predicted = predict_micro_batch(self._denoiser, *rows).split([num for _, num in shares])
             except BaseException as error:  # it belongs to the callers in this forward, each in its own thread
                 with self._changed:
                     for job, _ in shares:
@@ -157,7 +157,7 @@ class RowBatcher:
                             self._waiting.remove(job)
                         job.fail(error)
                 continue
-            for (job, _), part in zip(shares, predicted.split([num for _, num in shares]), strict=True):
+            for (job, _), part in zip(shares, predicted, strict=True):
                 job.parts.append(part)
                 if job.num_left == 0:
                     job.is_done.set()

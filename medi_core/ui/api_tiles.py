@@ -22,7 +22,7 @@ from medi_core.ui.shared import GPU_QUEUE, RUNS_AT_ONCE, Shared
 
 MAX_API_TILES = 64
 MAX_API_WORK = 64 * 50 * 128**2
-"""Tiles × steps × pixels of one call: it holds the device until it is done."""
+"""Tiles × steps × pixels of one call: until it is done, it has a share of the device, and one of few places."""
 WINDOW_WORK = 4
 """Windows overlap by half in height and in width: each pixel is denoised up to four times."""
 MAX_VALUES = 48
