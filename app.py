@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--checkpoint", help="name below checkpoints/, a folder, or a hub id (default: medi-128)")
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     parser.add_argument("--dtype", help="auto, float32, bfloat16, float16 (default: auto)")
+    parser.add_argument("--compile", help="auto, on, off: compile the denoiser; auto = on CUDA (default: auto)")
     parser.add_argument("--encoder", help="whose features the map is made of (default: efficientnet-lite0)")
     parser.add_argument("--tiles", help="manifest of real tiles on this machine, to see them in the map")
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"))
@@ -37,7 +38,9 @@ def main() -> int:
         from medi_core.ui.server import Server
         from medi_core.web.logs import start_logs
 
-        given = {name: getattr(flags, name) for name in ("checkpoint", "device", "dtype", "encoder", "tiles")}
+        names = ("checkpoint", "device", "dtype", "compile", "encoder", "tiles")
+        given = {name: getattr(flags, name) for name in names}
+        given["compile"] = flags.compile or os.environ.get("MEDI_COMPILE") or "auto"
         settings = Settings.from_environment(**given)
         start_logs(settings.log_level)
         services = build_services(settings)

@@ -52,6 +52,8 @@ class Sampling:
     batch: int
     seed: int = 0
     """Of the draw of conditions; tile i's own seed is i."""
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    """Guide only between these noise levels: low, high."""
 
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
@@ -104,6 +106,7 @@ def generate(pipeline: MediPipeline, condition_ids: torch.Tensor, sampling: Samp
             seeds[chosen],
             num_inference_steps=sampling.num_steps,
             guidance=[GuidanceTerm(columns, sampling.guidance_scale)],
+            guidance_interval=sampling.guidance_interval,
         )
 
 

@@ -9,6 +9,8 @@
     --schedulers       default: euler heun dpmsolver unipc
     --evaluations      network evaluations a tile and scheduler; default: 8 12 20 50
     --guidance         scales of ordinary guidance; default: 1 (none). Guidance doubles the evaluations
+    --interval         LOW HIGH: guide only between these noise levels, 0 = tile to 1 = noise; may be given several
+                       times, and is left out where there is no guidance; default: 0 1 (everywhere)
     --tiles            generated tiles a setting; default: 256
     --batch            tiles in one call; default: 16
     --subset-size      tiles a side of a distance; default: 128
@@ -24,17 +26,21 @@ within this table only. The rows "real" are its floor: see `real_floors` in benc
 import argparse
 import itertools
 import time
+from collections.abc import Sequence
 
 from benchmarks import fidelity
 from benchmarks.tables import log, print_table
 from benchmarks.timing import Budget
 from medi_core.checkpoints import load_checkpoint
 from medi_core.device import choose_device, choose_dtype
+from medi_core.errors import InvalidRequestError
 from medi_core.metrics.kernel import SubsetDistances
 from medi_core.models.tile_encoder import TileEncoder
 from medi_core.pipelines.schedulers import SCHEDULERS, build_scheduler
+from medi_core.services.request_checks import ALL_LEVELS, check_interval
 
-HEADER = ("sampler", "guidance", "steps", "network evaluations a tile", "KID", "tiles", "minutes", "compared with")
+SETTING = ("sampler", "guidance", "interval", "steps")
+HEADER = (*SETTING, "network evaluations a tile", "KID", "tiles", "minutes", "compared with")
 
 
 def main() -> None:
@@ -45,20 +51,23 @@ def main() -> None:
     real = fidelity.read_real_set(args.manifest, tuple(args.splits), encoder)
     log(f"real: {real.describe()}; {checkpoint.id}")
     floors = fidelity.real_floors(real, args.subset_size)
-    rows = [(name, "–", "–", "–", cell(kid), "–", "–", real.describe()) for name, kid in floors.items()]
-    for scale, evaluations, name in itertools.product(args.guidance, args.evaluations, args.schedulers):
+    rows = [(name, "–", "–", "–", "–", cell(kid), "–", "–", real.describe()) for name, kid in floors.items()]
+    for (scale, interval), evaluations, name in itertools.product(
+        guidances(args.guidance, args.interval), args.evaluations, args.schedulers
+    ):
+        setting = (name, f"{scale:g}", "–" if scale == 1 else f"{interval[0]:g} to {interval[1]:g}")
         steps = steps_within(name, evaluations)
         if budget.is_spent:
-            rows.append((name, f"{scale:g}", steps, "not run: --minutes were over", "–", "–", "–", "–"))
+            rows.append((*setting, steps, "not run: --minutes were over", "–", "–", "–", "–"))
             continue
         pipeline = checkpoint.pipeline
         pipeline.scheduler = build_scheduler(name)
         start = time.monotonic()
-        sampling = fidelity.Sampling(steps, scale, args.tiles, args.batch)
+        sampling = fidelity.Sampling(steps, scale, args.tiles, args.batch, guidance_interval=interval)
         features, used = fidelity.generated_features(pipeline, real, sampling, encoder)
         kid = fidelity.distance_to(real, features, args.subset_size)
         minutes = (time.monotonic() - start) / 60
-        rows.append((name, f"{scale:g}", steps, f"{used:g}", cell(kid), args.tiles, f"{minutes:.1f}", real.describe()))
+        rows.append((*setting, steps, f"{used:g}", cell(kid), args.tiles, f"{minutes:.1f}", real.describe()))
         log(str(rows[-1]))
     print_table(HEADER, rows)
 
@@ -69,8 +78,23 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--schedulers", nargs="+", choices=SCHEDULERS, default=list(SCHEDULERS))
     parser.add_argument("--evaluations", nargs="+", type=int, default=[8, 12, 20, 50])
     parser.add_argument("--guidance", nargs="+", type=float, default=[1.0])
+    parser.add_argument("--interval", nargs=2, type=float, action="append", metavar=("LOW", "HIGH"))
     parser.add_argument("--minutes", type=float, default=60.0)
-    return fidelity.parse(parser)
+    args = fidelity.parse(parser)
+    args.interval = [tuple(interval) for interval in args.interval or [ALL_LEVELS]]
+    for interval in args.interval:
+        try:
+            check_interval(interval)
+        except InvalidRequestError as error:
+            parser.error(str(error))
+    return args
+
+
+def guidances(
+    scales: Sequence[float], intervals: Sequence[tuple[float, float]]
+) -> list[tuple[float, tuple[float, float]]]:
+    """Each scale within each interval; no guidance once, for it has none."""
+    return [(scale, interval) for scale in scales for interval in (intervals[:1] if scale == 1 else intervals)]
 
 
 def steps_within(name: str, evaluations: int) -> int:

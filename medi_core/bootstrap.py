@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medi_core.checkpoints import Checkpoint, load_checkpoint
-from medi_core.device import choose_device, choose_dtype
+from medi_core.device import choose_compile, choose_device, choose_dtype, is_zero_gpu
 from medi_core.review.review_store import ReviewStore
 from medi_core.services.attached_tiles import AttachedTiles
 from medi_core.services.audit import AuditService
@@ -24,7 +24,6 @@ from medi_core.services.review import ReviewService
 from medi_core.services.studies import StudyService
 from medi_core.services.tile_measures import MeasureService
 from medi_core.services.welcome import WelcomeService
-from medi_core.services.zero_gpu import is_zero_gpu
 from medi_core.settings import Settings
 
 CPU_BATCH = 8
@@ -61,14 +60,16 @@ def build_services(settings: Settings) -> Services:
 
     Raises:
         CheckpointError: the checkpoint cannot be used.
-        InvalidRequestError: the device or dtype is not to be had.
+        InvalidRequestError: the device or dtype is not to be had; compilation neither.
         ManifestError: the real tiles to attach cannot be used.
     """
     device = choose_device(settings.device)
+    is_compiled = choose_compile(settings.compile, device)
     checkpoint = load_checkpoint(
         settings.checkpoint, settings.checkpoints_dir, device, choose_dtype(settings.dtype, device)
     )
-    generation = GenerationService(checkpoint, CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH)
+    batch_size = CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH
+    generation = GenerationService(checkpoint, batch_size, is_compiled)
     welcome = WelcomeService(generation, settings.assets_dir / "welcome")
     # ZeroGPU lends its card for a call of the generator only
     small_device = "cpu" if is_zero_gpu() else str(device)

@@ -58,3 +58,6 @@ class PublishError(MediError):
 
 class StoppingError(MediError):
     """Work that was not finished because the app is being stopped."""
+
+    def __init__(self, message: str = "the app is being restarted: try again in a minute") -> None:
+        super().__init__(message)

@@ -20,7 +20,7 @@ class Settings:
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     dtype: str = "auto"
-    """auto, float32, bfloat16 or float16; auto takes what is fast and exact enough on the device."""
+    """auto, float32, bfloat16 or float16; auto takes what is measured to be fastest on the device, and exact enough."""
     checkpoints_dir: Path = PROJECT_ROOT / "checkpoints"
     """Where checkpoints are looked up by name."""
     assets_dir: Path = PROJECT_ROOT / "assets"
@@ -43,6 +43,9 @@ class Settings:
     """Calls of one session in a minute; 0 = no limit. A click is a handful of calls."""
     log_level: str = "warning"
     """debug, info, warning or error: what the app writes to stderr, one JSON object a line."""
+    compile: str = "off"
+    """auto, on or off: the denoiser through `torch.compile`; auto is on for CUDA alone. Off, but for the app, which
+    runs for long enough that the minute of compilation pays."""
 
     def __post_init__(self) -> None:
         if self.rate_limit < 0:

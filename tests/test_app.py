@@ -7,6 +7,7 @@ import pytest
 
 import app
 from medi_core.bootstrap import build_services
+from medi_core.errors import MediError
 from medi_core.settings import Settings
 from medi_core.ui.app import launch_options
 
@@ -50,3 +51,20 @@ def test_a_folder_that_goes_with_the_machine_is_warned_of(tmp_path, monkeypatch,
     quiet = SimpleNamespace(studies=lambda: [])
     app.warn_of_storage(SimpleNamespace(settings=SimpleNamespace(data_dir=tmp_path), studies=quiet))
     assert "will be lost: it is in memory; set MEDI_DATA_DIR" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "compiled"), [([], "", "auto"), ([], "off", "off"), (["--compile", "on"], "off", "on")]
+)
+def test_the_app_compiles_where_it_pays_unless_told_otherwise(monkeypatch, flags, environment, compiled):
+    def refuse(settings: Settings):
+        seen.append(settings.compile)
+        raise MediError("seen enough")
+
+    seen = []
+    monkeypatch.setenv("MEDI_COMPILE", environment)
+    monkeypatch.setattr("medi_core.bootstrap.build_services", refuse)
+    monkeypatch.setattr("sys.argv", ["app.py", *flags])
+    assert app.main() == 2
+    assert seen == [compiled]
+    assert Settings().compile == "off"

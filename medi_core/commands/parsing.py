@@ -26,6 +26,7 @@ def add_command(
         command.add_argument("--checkpoint", help="name, folder or hub id (default: medi-128)")
         command.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps")
         command.add_argument("--dtype", help="auto, float32, bfloat16, float16")
+        command.add_argument("--compile", help="auto, on, off: for thousands of tiles (default: off)")
     return command
 
 
@@ -40,7 +41,7 @@ def settings_of(flags: argparse.Namespace) -> Settings:
     """Flags win over the environment."""
     encoder = getattr(flags, "encoder", None)
     return Settings.from_environment(
-        checkpoint=flags.checkpoint, device=flags.device, dtype=flags.dtype, encoder=encoder
+        checkpoint=flags.checkpoint, device=flags.device, dtype=flags.dtype, compile=flags.compile, encoder=encoder
     )
 
 

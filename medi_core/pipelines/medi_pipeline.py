@@ -4,6 +4,7 @@ The module path is recorded in checkpoints (`model_index.json`): never rename it
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,17 +15,13 @@ from medi_core.errors import InvalidRequestError
 from medi_core.models.denoiser import NUM_TRAIN_TIMESTEPS, Denoiser
 from medi_core.models.metadata_embedder import MetadataEmbedder
 from medi_core.pipelines.guidance import GuidanceTerm, active_terms, combine, drop_columns
+from medi_core.pipelines.row_batcher import PredictRows, predict_alone
 from medi_core.pipelines.schedulers import set_noise_levels
 from medi_core.pipelines.windows import predict_by_windows
 
 MAX_SIDE_PX = 512
 SIDE_MULTIPLE_PX = 32
-TRAINED_SIDE_PX = 128
 SIGMA_MAX = 1.0
-# Kernels are chosen by batch size and round differently, so that a tile would depend on how many others are made with
-# it. Every forward therefore has the same number of rows: small enough that one tile does not pay for many.
-MICRO_BATCH = {"cpu": 4}
-ACCELERATOR_MICRO_BATCH = 16
 
 
 class MediPipeline(DiffusionPipeline):
@@ -53,6 +50,7 @@ class MediPipeline(DiffusionPipeline):
         other_weights: Sequence[float] = (),
         window_px: int | None = None,
         on_step: Callable[[int, torch.Tensor], None] | None = None,
+        predict_rows: PredictRows | None = None,
     ) -> np.ndarray:
         """Denoise one tile a seed.
 
@@ -69,15 +67,18 @@ class MediPipeline(DiffusionPipeline):
             other_weights: share of the second condition a tile, 0 to 1.
             window_px: denoise in overlapping windows of this side instead of in one pass.
             on_step: called with (steps done, current clean estimate `(B, 3, H, W)` in [−1, 1]).
+            predict_rows: who runs the denoiser, e.g. for several calls at once; the tiles are the same. `None` = this
+                call, alone.
 
         Returns:
             uint8 `(B, height, width, 3)`, RGB.
 
         Raises:
-            InvalidRequestError: a size, step count or strength outside its range.
+            InvalidRequestError: a size, step count or strength outside its range; a checkpoint that leaves the range of
+                its number format.
         """
         self._check(condition_ids, seeds, num_inference_steps, height_px, width_px, base_tiles, strength)
-        device = self.device
+        device, predict_rows = self.device, predict_rows or partial(predict_alone, self.denoiser)
 
         # 1) conditioning vectors: the full condition first, then one a guidance term
         terms = active_terms(guidance)
@@ -100,26 +101,20 @@ class MediPipeline(DiffusionPipeline):
             used = len(terms) + 1 if is_guided else 1
 
             def predict(window: torch.Tensor, timestep=timestep, used=used) -> torch.Tensor:
-                return self._predict_clean(torch.cat([window] * used), timestep, torch.cat(conditionings[:used]))
+                rows = torch.cat([window] * used)
+                return predict_rows(rows, timestep.expand(len(rows)), torch.cat(conditionings[:used]))
 
             predicted = predict_by_windows(predict, x_t, used, window_px)  # (used, B, 3, H, W)
             clean = combine(predicted[0], predicted[1:], [t.scale for t in terms[: used - 1]])
             x_t = scheduler.step((x_t - clean) / sigma, timestep, x_t).prev_sample
             if on_step is not None:
                 on_step(i + 1, clean)
+        if not x_t.isfinite().all():  # it would be a black tile
+            raise InvalidRequestError(
+                f"the checkpoint leaves the range of {str(self.denoiser.dtype).removeprefix('torch.')} here: "
+                "start with --dtype float32"
+            )
         return to_uint8(x_t)
-
-    def _predict_clean(self, x_t: torch.Tensor, timestep: torch.Tensor, conditioning: torch.Tensor) -> torch.Tensor:
-        """The denoiser in micro-batches of one fixed size, the last one filled up: float32 `(B, 3, H, W)`."""
-        most = MICRO_BATCH.get(self.device.type, ACCELERATOR_MICRO_BATCH)
-        # fewer rows of large images, so that none pays for copies of itself
-        size = max(1, min(most, most * TRAINED_SIDE_PX**2 // (x_t.shape[-2] * x_t.shape[-1])))
-        rows = torch.arange(-(-len(x_t) // size) * size, device=x_t.device).clamp(max=len(x_t) - 1)
-        predicted = []
-        for part in rows.split(size):
-            batch = x_t[part].to(self.denoiser.dtype, memory_format=torch.channels_last)
-            predicted.append(self.denoiser(batch, timestep.expand(size), conditioning[part]).float())
-        return torch.cat(predicted)[: len(x_t)]
 
     def _embed(self, ids, columns, null_ids, other_ids, other_weights) -> torch.Tensor:
         """Conditioning `(B, E)` with some columns dropped, mixed with the second condition if given."""

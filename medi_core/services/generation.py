@@ -5,6 +5,7 @@ One checkpoint on one device, loaded once; every tab and the CLI share this serv
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
 from math import ceil, lcm, prod
@@ -18,8 +19,10 @@ from medi_core.checkpoints import Checkpoint
 from medi_core.errors import InvalidRequestError, StoppingError
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary
+from medi_core.pipelines.compiled_denoiser import build_batcher
 from medi_core.pipelines.guidance import GuidanceTerm, active_terms
-from medi_core.pipelines.medi_pipeline import SIDE_MULTIPLE_PX, TRAINED_SIDE_PX, to_uint8
+from medi_core.pipelines.medi_pipeline import SIDE_MULTIPLE_PX, to_uint8
+from medi_core.pipelines.row_batcher import TRAINED_SIDE_PX, PredictRows
 from medi_core.services.generated_tile import GeneratedTile
 from medi_core.services.request_checks import (
     ALL_LEVELS,
@@ -32,7 +35,7 @@ from medi_core.services.request_checks import (
     check_window,
 )
 from medi_core.services.streaming import stream
-from medi_core.services.zero_gpu import gpu_seconds, on_zero_gpu
+from medi_core.services.zero_gpu import gpu_seconds, is_zero_gpu, on_zero_gpu
 from medi_core.stain.separation import stain_strengths
 
 MAX_TILES = 10_000
@@ -144,11 +147,13 @@ class GenerationProgress:
 
 
 class GenerationService:
-    """The resident pipeline behind a lock, and the tiles it made last."""
+    """The resident pipeline, whose forwards all requests of the moment share, and the tiles it made last."""
 
-    def __init__(self, checkpoint: Checkpoint, batch_size: int) -> None:
+    def __init__(self, checkpoint: Checkpoint, batch_size: int, is_compiled: bool = False) -> None:
         self.checkpoint, self._batch_size = checkpoint, batch_size
-        self._lock, self._cache_lock = threading.Lock(), threading.Lock()
+        # on ZeroGPU each request runs in a process of its own: there is nobody to share with
+        self._batcher = None if is_zero_gpu() else build_batcher(checkpoint.pipeline.denoiser, is_compiled)
+        self._cache_lock = threading.Lock()
         self._tiles: dict[str, GeneratedTile] = {}
         self._is_stopping = threading.Event()
         self._on_device = on_zero_gpu(lambda request: stream(lambda emit: self._run(request, emit)), self._gpu_seconds)
@@ -212,18 +217,18 @@ class GenerationService:
             check_multiple("window in px", request.window_px, self.side_multiple_px)
 
     def stop(self, timeout_seconds: float = 5.0) -> None:
-        """No more steps: the running one is finished, then its request and all that follow get a `StoppingError`.
+        """No more steps: the running one is finished, then its requests and all that follow get a `StoppingError`.
 
         Args:
             timeout_seconds: for how long the running step is waited for.
         """
         self._is_stopping.set()
-        if self._lock.acquire(timeout=timeout_seconds):  # whoever holds it is at his last step
-            self._lock.release()
+        if self._batcher is not None:
+            self._batcher.stop(timeout_seconds)
 
     def _refuse_if_stopping(self) -> None:
         if self._is_stopping.is_set():
-            raise StoppingError("the app is being restarted: try again in a minute")
+            raise StoppingError
 
     def find(self, tile_id: str) -> GeneratedTile | None:
         """A tile made lately; `None` once it has left the cache (its provenance makes it again)."""
@@ -243,8 +248,7 @@ class GenerationService:
         num_batches = ceil(len(request.seeds) / self._batch_size)
         total = num_batches * reports
         finished: list[GeneratedTile] = []
-        with self._lock:
-            self._refuse_if_stopping()  # it may have been waiting for its turn
+        with nullcontext() if self._batcher is None else self._batcher.caller() as predict_rows:
             for b in range(num_batches):
                 seeds = request.seeds[b * self._batch_size : (b + 1) * self._batch_size]
 
@@ -252,10 +256,12 @@ class GenerationService:
                     previews = (*(tile.image for tile in before), *to_uint8(clean))
                     emit(GenerationProgress(b * reports + done, total, previews))
 
-                finished += self._sample(request, seeds, on_step)
+                finished += self._sample(request, seeds, on_step, predict_rows)
         return GenerationProgress(total, total, tuple(t.image for t in finished), tuple(finished))
 
-    def _sample(self, request: GenerationRequest, seeds: tuple[int, ...], on_step) -> list[GeneratedTile]:
+    def _sample(
+        self, request: GenerationRequest, seeds: tuple[int, ...], on_step, predict_rows: PredictRows | None
+    ) -> list[GeneratedTile]:
         num, base, other = len(seeds), request.base_image, request.other_record
         height, width = request.size_px
         images = self.checkpoint.pipeline(
@@ -272,6 +278,7 @@ class GenerationService:
             other_weights=[request.other_weight] * num,
             window_px=request.window_px,
             on_step=on_step,
+            predict_rows=predict_rows,
         )
         return [self._describe(request, seed, image) for seed, image in zip(seeds, images, strict=True)]
 

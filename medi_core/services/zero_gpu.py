@@ -1,10 +1,11 @@
 """Hugging Face ZeroGPU: borrow a GPU for one call, for as long as its request needs. Elsewhere nothing changes."""
 
-import os
 from collections.abc import Callable, Iterator
 from functools import wraps
 from math import ceil
 from typing import TypeVar
+
+from medi_core.device import is_zero_gpu
 
 Request = TypeVar("Request")
 Report = TypeVar("Report")
@@ -18,11 +19,6 @@ measured. A visitor pays for the seconds used, not for those asked for; asking f
 queue, asking for too few ends the call."""
 MAX_SECONDS = 3600
 """More than any account has a day."""
-
-
-def is_zero_gpu() -> bool:
-    """Whether this is a Space on ZeroGPU. (Other Spaces have the package `spaces` as well.)"""
-    return os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")  # as `spaces` reads it
 
 
 def gpu_seconds(num_steps: float, num_evaluations: float) -> int:

@@ -18,11 +18,11 @@ from medi_core.services.rerender import read_base_image
 from medi_core.ui.api_inputs import File, metadata_type, record_of, texts, uploaded_file, whole_number
 from medi_core.ui.handlers import png_of, reported, session_folder, tile_name, write_download
 from medi_core.ui.runs import stop_when_gone
-from medi_core.ui.shared import GPU_QUEUE, Shared
+from medi_core.ui.shared import GPU_QUEUE, RUNS_AT_ONCE, Shared
 
 MAX_API_TILES = 64
 MAX_API_WORK = 64 * 50 * 128**2
-"""Tiles × steps × pixels of one call: it holds the device until it is done."""
+"""Tiles × steps × pixels of one call: until it is done, it has a share of the device, and one of few places."""
 WINDOW_WORK = 4
 """Windows overlap by half in height and in width: each pixel is denoised up to four times."""
 MAX_VALUES = 48
@@ -173,7 +173,7 @@ def build_tile_endpoints(shared: Shared) -> None:
         )
 
     for endpoint in (generate, generate_tile, compare, rerender, classify, generate_dataset):
-        gr.api(endpoint, api_name=endpoint.__name__, concurrency_id=GPU_QUEUE, concurrency_limit=1)
+        gr.api(endpoint, api_name=endpoint.__name__, concurrency_id=GPU_QUEUE, concurrency_limit=RUNS_AT_ONCE)
     gr.api(info, api_name="info")
 
 

@@ -76,6 +76,10 @@ class GuardedBlocks(gr.Blocks):
         """Runs waiting and running now."""
         return {"waiting": len(self._queue), "running": self._queue.get_active_worker_count()}
 
+    def is_answering(self) -> bool:
+        """Whether somebody still waits for an answer, or for one to be fetched by his page."""
+        return any(self.occupancy().values()) or any(self._queue.pending_event_ids_session.values())
+
 
 class WaitingRoom(Queue):
     """Gradio's queue, whose limit counts all events: a full one for the model would stop the map as well."""

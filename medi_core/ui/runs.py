@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 import gradio as gr
 from gradio.context import LocalContext
 
-from medi_core.ui.shared import GPU_QUEUE
+from medi_core.ui.shared import GPU_QUEUE, RUNS_AT_ONCE
 
 WAITING = "Waiting for your turn …"
 CANCELLED = "Cancelled; what is shown is unfinished."
@@ -26,7 +26,7 @@ def wire_run(
     """While `run` is queued or running, `start` is off and `cancel` is on.
 
     Args:
-        run: a generator handler whose first output is `status`; one at a time of its queue.
+        run: a generator handler whose first output is `status`; of the model's queue a few at a time, of any other one.
         shown: the output that carries the queue position and is scrolled to.
         prepare: (handler, inputs, outputs) to finish before `run` reads its inputs.
         queue: what it waits for: the model, unless it does without.
@@ -57,7 +57,7 @@ def wire_run(
         [stop, *inputs],
         list(outputs),
         concurrency_id=queue,
-        concurrency_limit=1,
+        concurrency_limit=RUNS_AT_ONCE if queue == GPU_QUEUE else 1,
         show_progress="minimal",
         show_progress_on=shown,
         scroll_to_output=True,  # on a phone the result is not where the button is

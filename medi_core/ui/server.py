@@ -93,7 +93,7 @@ class Server:
         """Take no more work, finish the running step, tell those who wait, close."""
         self._is_stopping.set()
         self._services.generation.stop(FAREWELL_SECONDS)
-        _wait_until(lambda: not any(self.blocks.occupancy().values()), FAREWELL_SECONDS)
+        _wait_until(lambda: not self.blocks.is_answering(), FAREWELL_SECONDS)
         self.blocks.close(verbose=False)
 
 

@@ -9,9 +9,11 @@ from medi_core.bootstrap import Services
 CACHE_SECONDS = 3600
 """After so long what a visitor left behind is deleted."""
 GPU_QUEUE = "gpu"
-"""`concurrency_id` of every run of the model: one at a time on one device."""
+"""`concurrency_id` of every run of the model."""
+RUNS_AT_ONCE = 4
+"""They share the model's forwards, row by row. A forward has as many rows on a CPU: more runs would each be slower."""
 LOOK_QUEUE = "look"
-"""Of a look at one tile: it waits for the run that has the model, at most, not for all that are queued before it."""
+"""Of a look at one tile: it shares the model with the runs that have it, and does not wait for all that are queued."""
 LOOKS_AT_ONCE = 4
 """Each waits in a thread, and all events share forty: the rest is for those that need no model."""
 

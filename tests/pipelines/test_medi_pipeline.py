@@ -281,6 +281,12 @@ def test_a_number_out_of_range_is_refused_and_named(tiny_pipeline, evaluations, 
     assert evaluations == []
 
 
+def test_numbers_beyond_the_format_are_an_error_and_no_black_tile(with_denoiser):
+    pipeline = with_denoiser(lambda x_t, sigma: x_t / 0)
+    with pytest.raises(InvalidRequestError, match="leaves the range of float32 here: start with --dtype float32"):
+        pipeline(IDS, SEEDS, 2, height_px=SIDE, width_px=SIDE)
+
+
 def test_pixels_survive_the_way_to_the_model_and_back():
     every_level = np.arange(256, dtype=np.uint8).repeat(3 * 4).reshape(1, 32, 32, 3)
     assert np.array_equal(to_uint8(to_model_range(every_level)), every_level)

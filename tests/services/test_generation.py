@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import torch
 
 from medi_core.checkpoints import Checkpoint
 from medi_core.data.tile_files import encode_png, read_provenance
-from medi_core.errors import InvalidRequestError, UnknownValueError
+from medi_core.errors import InvalidRequestError, StoppingError, UnknownValueError
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.pipelines.schedulers import SCHEDULERS, build_scheduler
 from medi_core.services import generation
@@ -55,21 +56,18 @@ def service(build_service) -> GenerationService:
 
 
 class WhitePipeline:
-    """Draws empty glass, keeps what guidance it was given, and cannot be called twice at once."""
+    """Draws empty glass, and keeps what guidance it was given."""
 
     def __init__(self, vocabulary) -> None:
         self.metadata_embedder = SimpleNamespace(vocabulary=vocabulary)
         self.scheduler, self.denoiser = SimpleNamespace(order=1), SimpleNamespace(side_multiple_px=8)
-        self.guidances, self.is_busy = [], False
+        self.guidances = []
 
     def __call__(self, seeds, num_inference_steps, guidance, height_px, width_px, on_step, **_) -> np.ndarray:
-        assert not self.is_busy
-        self.is_busy = True
         self.guidances.append(guidance)
         for i in range(num_inference_steps):
             time.sleep(0.001)
             on_step(i + 1, torch.ones(len(seeds), 3, height_px, width_px))
-        self.is_busy = False
         return np.full((len(seeds), height_px, width_px, 3), 255, np.uint8)
 
 
@@ -407,12 +405,12 @@ def test_closing_early_stops_within_a_step_and_the_next_request_works(service, t
     reports.close()
     num = len(steps)
     assert num < 200
-    assert not service._lock.locked()
+    assert service._batcher._num_callers == 0
     assert len(service.generate(request(1))) == 1
     assert len(steps) == num + 2, "the closed request went on"
 
 
-def test_an_error_while_sampling_releases_the_lock_too(service, tiny_pipeline):
+def test_after_an_error_while_sampling_the_next_request_works(service, tiny_pipeline):
     handle = tiny_pipeline.denoiser.register_forward_hook(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         service.generate(request(1))
@@ -420,31 +418,57 @@ def test_an_error_while_sampling_releases_the_lock_too(service, tiny_pipeline):
     assert len(service.generate(request(1))) == 1
 
 
-def test_two_threads_at_once_each_get_their_own_tiles(build_service):
-    wanted = {seed: build_service().generate(request(seed, seed + 1)) for seed in range(0, 8, 2)}
-    service, got = build_service(batch_size=1), {}
-
-    def work(seed: int) -> None:
-        got[seed] = service.generate(request(seed, seed + 1))
-
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in wanted]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
-    for seed, tiles in wanted.items():
-        assert [t.seed for t in got[seed]] == [seed, seed + 1]
-        assert distance(got[seed], tiles) <= 1
+TOGETHER = {
+    "plain": request(1, num_inference_steps=6),
+    "guided": request(2, 3, record=BREAST_ROME, num_inference_steps=4, attribute_guidance=(("center", 3.0),)),
+    "many": request(*range(10, 20), num_inference_steps=3),
+    "large": request(4, side_px=(64, 96), window_px=64, num_inference_steps=3),
+    "re-rendered": request(5, base_image=BASE, strength=0.4, num_inference_steps=5),
+    "within an interval": request(6, guidance_interval=(0.3, 0.8), guidance_scale=4.0, num_inference_steps=5),
+}
+"""Requests at other steps, noise levels, conditions, guidances and sizes."""
 
 
-def test_one_request_samples_at_a_time(toy_vocabulary, build_service):
-    service, got = build_service(pipeline=WhitePipeline(toy_vocabulary)), []
-    threads = [threading.Thread(target=lambda: got.append(service.generate(request(1)))) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
-    assert len(got) == 4
+def test_requests_at_once_get_the_tiles_that_each_would_get_alone_to_the_last_bit(build_service, tiny_pipeline):
+    alone = {name: images(build_service().generate(wanted)) for name, wanted in TOGETHER.items()}
+    forwards, service, all_in = [], build_service(), threading.Barrier(len(TOGETHER))
+    tiny_pipeline.denoiser.register_forward_hook(lambda _, given, __: forwards.append(len(given[1].unique())))
+
+    def work(wanted: GenerationRequest) -> np.ndarray:
+        all_in.wait(PATIENCE)
+        return images(service.generate(wanted))
+
+    with ThreadPoolExecutor(len(TOGETHER)) as pool:
+        together = dict(zip(TOGETHER, pool.map(work, TOGETHER.values()), strict=True))
+    for name, expected in alone.items():
+        assert np.array_equal(together[name], expected), name
+    assert max(forwards) > 1, "no forward was shared"
+
+
+def test_who_cancels_leaves_the_others_their_tiles(build_service):
+    expected, service = images(build_service().generate(request(*range(6)))), build_service()
+    with ThreadPoolExecutor(1) as pool:
+        reports = service.stream(request(100, num_inference_steps=200))
+        next(reports)
+        other = pool.submit(service.generate, request(*range(6)))
+        next(reports)
+        reports.close()
+        assert np.array_equal(images(other.result(PATIENCE)), expected)
+    assert service._batcher._num_callers == 0
+
+
+def test_stopping_ends_all_requests_at_once_with_one_sentence(build_service, tiny_pipeline):
+    service, started = build_service(), threading.Semaphore(0)
+    tiny_pipeline.denoiser.register_forward_hook(lambda *_: started.release())
+    with ThreadPoolExecutor(3) as pool:
+        runs = [pool.submit(service.generate, request(seed, num_inference_steps=200)) for seed in range(3)]
+        assert started.acquire(timeout=PATIENCE)
+        service.stop()
+        for run in runs:
+            with pytest.raises(StoppingError, match="the app is being restarted: try again in a minute"):
+                run.result(PATIENCE)
+    with pytest.raises(StoppingError):
+        service.generate(request(1))
 
 
 # ------------------------------------------------------------- cache and stains

@@ -19,6 +19,8 @@ from medi_core.services.welcome import WelcomeService
 class NoPipeline:
     """Enough for a service that is not asked to sample."""
 
+    denoiser = None
+
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.metadata_embedder = type("Embedder", (), {"vocabulary": vocabulary})
 

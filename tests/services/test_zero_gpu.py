@@ -19,10 +19,11 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import parse_qsl, urlsplit
 
+import numpy as np
 import pytest
 
 from medi_core.metadata.schema import MetadataRecord
-from medi_core.services.generation import GenerationRequest
+from medi_core.services.generation import GenerationRequest, GenerationService
 from medi_core.services.zero_gpu import MAX_SECONDS, START_SECONDS, gpu_seconds, on_zero_gpu
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,6 +88,15 @@ def test_what_goes_to_the_process_with_the_gpu_and_back_can_be_sent(tiny_service
         back = ForkingPickler.loads(ForkingPickler.dumps(progress))
         assert (back.done, back.total, len(back.previews)) == (progress.done, progress.total, len(progress.previews))
     assert [tile.id for tile in back.tiles] == [tile.id for tile in progress.tiles]
+
+
+def test_on_the_platform_a_request_shares_with_nobody_and_gets_the_same_tile(tiny_services, spaces):
+    service = GenerationService(tiny_services.checkpoint, 4)
+    assert service._batcher is None
+    request = replace(REQUEST, num_inference_steps=1, side_px=(32, 32))
+    for tile, same in zip(service.generate(request), tiny_services.generation.generate(request), strict=True):
+        assert np.array_equal(tile.image, same.image)
+    service.stop()
 
 
 SPACE = """

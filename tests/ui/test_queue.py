@@ -12,7 +12,7 @@ import pytest
 
 from medi_core.services.generation import GenerationRequest
 from medi_core.ui.guarded_blocks import MAX_WAITING, MAX_WAITING_OF_ADDRESS, MAX_WAITING_OF_MCP, MAX_WAITING_OF_SESSION
-from medi_core.ui.shared import LOOK_QUEUE, LOOKS_AT_ONCE
+from medi_core.ui.shared import GPU_QUEUE, LOOK_QUEUE, LOOKS_AT_ONCE, RUNS_AT_ONCE
 
 LONG = [{}, 64, 0, 50, 1.0, 128, None, [0, 1]]
 """64 tiles in 50 steps."""
@@ -80,24 +80,25 @@ class Visitor:
 
 
 def test_who_leaves_frees_the_queue_waiting_or_running(running_app, model):
-    visitors = [Visitor(running_app) for _ in range(3)]
+    visitors = [Visitor(running_app) for _ in range(RUNS_AT_ONCE + 2)]
     for visitor in visitors:
         assert visitor.ask(LONG).status_code == 200
         visitor.listen()
-    wait_until(lambda: running_app.blocks.occupancy() == {"waiting": 2, "running": 1}, 10)
-    visitors[2].leave()
-    wait_until(lambda: running_app.blocks.occupancy() == {"waiting": 1, "running": 1}, NOTICED_SECONDS)
-    visitors[0].leave()  # the run that has the model
-    wait_until(lambda: running_app.blocks.occupancy() == {"waiting": 0, "running": 1}, NOTICED_SECONDS)
-    visitors[1].leave()
+    wait_until(lambda: running_app.blocks.occupancy() == {"waiting": 2, "running": RUNS_AT_ONCE}, 10)
+    visitors[-1].leave()
+    wait_until(lambda: running_app.blocks.occupancy() == {"waiting": 1, "running": RUNS_AT_ONCE}, NOTICED_SECONDS)
+    visitors[0].leave()  # a run that has the model
+    wait_until(lambda: running_app.blocks.occupancy() == {"waiting": 0, "running": RUNS_AT_ONCE}, NOTICED_SECONDS)
+    for visitor in visitors[1:-1]:
+        visitor.leave()
     wait_until(lambda: running_app.blocks.occupancy() == {"waiting": 0, "running": 0}, NOTICED_SECONDS)
 
 
 def test_a_full_queue_says_so_politely_and_stops_nothing_else(running_app, model):
     one = [{}, 1, 0, 1, 1.0, 128, None, [0, 1]]
-    answers = [Visitor(running_app, f"10.0.0.{i}").ask(one) for i in range(MAX_WAITING + 4)]
+    answers = [Visitor(running_app, f"10.0.0.{i}").ask(one) for i in range(MAX_WAITING + RUNS_AT_ONCE + 3)]
     refused = [answer for answer in answers if answer.status_code != 200]
-    assert 3 <= len(refused) <= 4  # the first one may have left the queue for the model, or not yet
+    assert 3 <= len(refused) <= 3 + RUNS_AT_ONCE  # the first ones may have left the queue for the model, or not yet
     assert {answer.status_code for answer in refused} == {503}
     assert refused[0].json()["detail"].startswith(f"The queue is full: {MAX_WAITING} runs are waiting.")
     assert "try again" in refused[0].json()["detail"]
@@ -109,9 +110,9 @@ def test_a_full_queue_says_so_politely_and_stops_nothing_else(running_app, model
 
 def test_ever_new_sessions_of_one_address_do_not_fill_the_queue(running_app, model):
     one = [{}, 1, 0, 1, 1.0, 128, None, [0, 1]]
-    answers = [Visitor(running_app, "10.0.0.1").ask(one) for _ in range(MAX_WAITING_OF_ADDRESS + 4)]
+    answers = [Visitor(running_app, "10.0.0.1").ask(one) for _ in range(MAX_WAITING_OF_ADDRESS + RUNS_AT_ONCE + 3)]
     refused = [answer for answer in answers if answer.status_code != 200]
-    assert 3 <= len(refused) <= 4  # the first one may have left the queue for the model, or not yet
+    assert 3 <= len(refused) <= 3 + RUNS_AT_ONCE  # the first ones may have left the queue for the model, or not yet
     assert {answer.status_code for answer in refused} == {503}
     assert "runs from your network are waiting already" in refused[0].json()["detail"]
     assert Visitor(running_app, "10.0.0.2").ask(one).status_code == 200
@@ -122,7 +123,7 @@ def test_mcp_clients_share_a_session_that_has_more_places(running_app, model, mo
     client = SimpleNamespace(session_hash=inside.session)
     monkeypatch.setattr(running_app.blocks, "mcp_server_obj", SimpleNamespace(_client_instance=client))
     one = [{}, 1, 0, 1, 1.0, 128, None, [0, 1]]
-    answers = [inside.ask(one) for _ in range(MAX_WAITING_OF_MCP + 2)]
+    answers = [inside.ask(one) for _ in range(MAX_WAITING_OF_MCP + RUNS_AT_ONCE + 1)]
     assert [answer.status_code for answer in answers[:MAX_WAITING_OF_MCP]] == [200] * MAX_WAITING_OF_MCP
     assert answers[-1].status_code == 503
     assert "runs of MCP clients are waiting already" in answers[-1].json()["detail"]
@@ -135,9 +136,19 @@ def test_looks_at_tiles_leave_threads_for_the_rest_of_the_page(running_app):
     assert LOOKS_AT_ONCE <= 10
 
 
+def test_runs_of_the_model_share_it_a_few_at_a_time(running_app):
+    runs = [fn for fn in running_app.blocks.fns.values() if fn.concurrency_id == GPU_QUEUE]
+    limits = {fn.concurrency_limit for fn in runs if isinstance(fn.concurrency_limit, int)}
+    assert len(runs) >= 8
+    assert limits == {RUNS_AT_ONCE}
+    assert RUNS_AT_ONCE + LOOKS_AT_ONCE <= 10, "each holds a thread, and all events share forty"
+
+
 def test_one_visitor_does_not_fill_the_queue(running_app, model):
     visitor = Visitor(running_app)
-    statuses = [visitor.ask([{}, 1, i, 1, 1.0, 128, None, [0, 1]]) for i in range(MAX_WAITING_OF_SESSION + 3)]
+    statuses = [
+        visitor.ask([{}, 1, i, 1, 1.0, 128, None, [0, 1]]) for i in range(MAX_WAITING_OF_SESSION + RUNS_AT_ONCE + 2)
+    ]
     assert [answer.status_code for answer in statuses[:MAX_WAITING_OF_SESSION]] == [200] * MAX_WAITING_OF_SESSION
     assert statuses[-1].status_code == 503
     assert "runs of yours are waiting already" in statuses[-1].json()["detail"]

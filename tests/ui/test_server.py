@@ -271,7 +271,7 @@ def test_stopping_finishes_the_step_and_tells_who_waits(tmp_path):
     services.generation._on_device = noted
     jobs = [Client(url, verbose=False).submit({}, 64, seed, 50, api_name="/generate") for seed in (0, 100)]
     deadline = time.monotonic() + 20
-    while not steps and time.monotonic() < deadline:
+    while not (steps and sum(server.blocks.occupancy().values()) == 2) and time.monotonic() < deadline:
         time.sleep(0.01)
     seen = []
     watcher = threading.Thread(target=lambda: seen.append(httpx.get(f"{url}healthz")))
@@ -291,21 +291,27 @@ def test_stopping_finishes_the_step_and_tells_who_waits(tmp_path):
 
 
 def test_a_step_that_takes_too_long_is_not_waited_for_and_who_waited_makes_no_step(running_app):
-    service = GenerationService(running_app.services.checkpoint, 1)
-    service._on_device = lambda request: (step for step in (steps.append(0), service._run(request, steps.append))[1:])
-    steps = []
-    with ThreadPoolExecutor(1) as pool:
-        with service._lock:
-            waiting = pool.submit(service.generate, GenerationRequest(MetadataRecord(), (1,), 2))
-            deadline = time.monotonic() + 5
-            while not steps and time.monotonic() < deadline:
-                time.sleep(0.01)
-            start = time.monotonic()
-            service.stop(0.05)
-            assert time.monotonic() - start < 2
-        with pytest.raises(StoppingError, match="try again"):
-            waiting.result(20)
-    assert len(steps) == 1, "a step was made after the stop"
+    service, forwards, go_on = GenerationService(running_app.services.checkpoint, 1), [], threading.Event()
+
+    def hold(*_) -> None:
+        forwards.append(1)
+        assert go_on.wait(20)
+
+    hook = service.checkpoint.pipeline.denoiser.register_forward_pre_hook(hold)
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(service.generate, GenerationRequest(MetadataRecord(), (i,), 2)) for i in range(2)]
+        deadline = time.monotonic() + 5
+        while not (forwards and service._batcher._num_callers == 2) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        start = time.monotonic()
+        service.stop(0.05)
+        assert time.monotonic() - start < 2
+        go_on.set()
+        for run in runs:
+            with pytest.raises(StoppingError, match="try again"):
+                run.result(20)
+    hook.remove()
+    assert len(forwards) == 1, "a step was made after the stop"
 
 
 def test_a_second_ctrl_c_ends_the_app_at_once(monkeypatch):
