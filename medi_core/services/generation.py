@@ -20,6 +20,7 @@ from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.pipelines.guidance import GuidanceTerm, active_terms
 from medi_core.pipelines.medi_pipeline import SIDE_MULTIPLE_PX, TRAINED_SIDE_PX, to_uint8
+from medi_core.services.default_sampling import default_sampling, settled
 from medi_core.services.generated_tile import GeneratedTile
 from medi_core.services.request_checks import (
     ALL_LEVELS,
@@ -39,7 +40,6 @@ MAX_TILES = 10_000
 MAX_SEED = 2**53 - 1  # exact in JSON and in a browser
 MAX_STEPS = 200
 MAX_GUIDANCE = 10.0
-DEFAULT_STEPS, DEFAULT_GUIDANCE = 12, 2.0  # as measured: docs/benchmarks.md, samplers
 WINDOW_PX = TRAINED_SIDE_PX
 """The window to offer: what the network was trained on."""
 CACHED_TILES = 512
@@ -51,9 +51,10 @@ class GenerationRequest:
 
     record: MetadataRecord
     seeds: tuple[int, ...]
-    num_inference_steps: int = DEFAULT_STEPS
-    guidance_scale: float = DEFAULT_GUIDANCE
-    """Guidance towards all attributes together; 1 = none."""
+    num_inference_steps: int | None = None
+    """`None` = what the checkpoint is made for: 12, or the 1 to 4 of a few-step one."""
+    guidance_scale: float | None = None
+    """Guidance towards all attributes together; 1 = none. `None` = 2, or 1 where it is in the weights."""
     attribute_guidance: tuple[tuple[str, float], ...] = ()
     """Guidance towards single attributes on top: (attribute, scale)."""
     side_px: tuple[int, int] = (TRAINED_SIDE_PX, TRAINED_SIDE_PX)
@@ -77,8 +78,10 @@ class GenerationRequest:
         check_number("number of tiles", len(self.seeds), 1, MAX_TILES)
         for seed in self.seeds:
             check_number("seed", seed, 0, MAX_SEED, Integral)
-        check_number("steps", self.num_inference_steps, 1, MAX_STEPS, Integral)
-        check_number("guidance", self.guidance_scale, 0, MAX_GUIDANCE)
+        if self.num_inference_steps is not None:
+            check_number("steps", self.num_inference_steps, 1, MAX_STEPS, Integral)
+        if self.guidance_scale is not None:
+            check_number("guidance", self.guidance_scale, 0, MAX_GUIDANCE)
         check_attribute_guidance(self.attribute_guidance, MAX_GUIDANCE)
         check_number("strength", self.strength, 0.01, 1)
         check_number("interpolation", self.other_weight, 0, 1)
@@ -144,10 +147,20 @@ class GenerationProgress:
 
 
 class GenerationService:
-    """The resident pipeline behind a lock, and the tiles it made last."""
+    """The resident pipeline behind a lock, and the tiles it made last.
 
-    def __init__(self, checkpoint: Checkpoint, batch_size: int) -> None:
+    Args:
+        find_elsewhere: where `find` looks for tiles that were made by another service.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        batch_size: int,
+        find_elsewhere: Callable[[str], GeneratedTile | None] = lambda _: None,
+    ) -> None:
         self.checkpoint, self._batch_size = checkpoint, batch_size
+        self.default_sampling, self._find_elsewhere = default_sampling(checkpoint), find_elsewhere
         self._lock, self._cache_lock = threading.Lock(), threading.Lock()
         self._tiles: dict[str, GeneratedTile] = {}
         self._is_stopping = threading.Event()
@@ -185,6 +198,7 @@ class GenerationService:
         Raises:
             StoppingError: `stop` was called.
         """
+        request = settled(request, self.default_sampling)
         self.check(request)
         self._refuse_if_stopping()
         for progress in self._on_device(request):
@@ -227,7 +241,7 @@ class GenerationService:
 
     def find(self, tile_id: str) -> GeneratedTile | None:
         """A tile made lately; `None` once it has left the cache (its provenance makes it again)."""
-        return self._tiles.get(tile_id)
+        return self._tiles.get(tile_id) or self._find_elsewhere(tile_id)
 
     def _gpu_seconds(self, request: GenerationRequest) -> int:
         """For how long ZeroGPU is asked, generously: overlapping windows denoise each pixel up to four times."""
@@ -317,7 +331,7 @@ class GenerationService:
 
     def adopt(self, request: GenerationRequest, image: np.ndarray) -> GeneratedTile:
         """A tile that was made before, from its request of one seed and its pixels; it can be found from now on."""
-        tile = self._describe(request, request.seeds[0], image)
+        tile = self._describe(settled(request, self.default_sampling), request.seeds[0], image)
         self._remember(tile)
         return tile
 

@@ -60,6 +60,7 @@ def model_card(name: str, vocabulary: Vocabulary, training: Mapping[str, Any], n
         USE,
         _training(training),
         _adaptation(training.get("adaptation")),
+        _distillation(training.get("distillation")),
         MEASURED,
         _data(training.get("data", {})),
         _support(vocabulary),
@@ -97,6 +98,18 @@ def _adaptation(adaptation: Mapping[str, Any] | None) -> str:
         f"Validation loss, on tiles of {whom}: {validation['loss_before']:.4f} with the value unknown, "
         f"{validation['loss']:.4f} with its row. Distances and probes of the checkpoint before say nothing of the new "
         "values.\n"
+    )
+
+
+def _distillation(distillation: Mapping[str, Any] | None) -> str:
+    if not distillation:
+        return ""
+    steps = distillation["num_inference_steps"]
+    return (
+        "## Distillation\n\n"
+        f"A few-step model, distilled from {distillation['teacher']}: it makes a tile in "
+        f"{steps} denoising step{'s' * (steps != 1)}. Guidance is in its weights: use it with a guidance scale of 1. "
+        "What is measured of its teacher does not hold for it.\n"
     )
 
 

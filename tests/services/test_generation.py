@@ -28,7 +28,7 @@ PATIENCE = 20.0
 
 def request(*seeds: int, **changes) -> GenerationRequest:
     """The smallest and fastest of requests, but for the changes."""
-    given = {"record": LUNG_LYON, "num_inference_steps": 2, "side_px": (32, 32)} | changes
+    given = {"record": LUNG_LYON, "num_inference_steps": 2, "guidance_scale": 2.0, "side_px": (32, 32)} | changes
     return GenerationRequest(seeds=seeds or (0,), **given)
 
 
