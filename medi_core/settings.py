@@ -43,6 +43,8 @@ class Settings:
     """Calls of one session in a minute; 0 = no limit. A click is a handful of calls."""
     log_level: str = "warning"
     """debug, info, warning or error: what the app writes to stderr, one JSON object a line."""
+    fast_checkpoint: str = "medi-128-fast"
+    """Of instant tiles: a few-step checkpoint with the vocabulary of the main one. It may be missing."""
 
     def __post_init__(self) -> None:
         if self.rate_limit < 0:

@@ -76,7 +76,7 @@ def build_rerender_tab(shared: Shared) -> None:
             strength = gr.Slider(0.1, 1.0, value=0.5, step=0.05, label="Strength", buttons=[])
             with gr.Accordion("Advanced", open=False):
                 seed = gr.Number(1, label="Seed", precision=0)
-                steps, guidance = build_sampling_controls()
+                steps, guidance = build_sampling_controls(*service.default_sampling)
             with gr.Row():
                 run_button = gr.Button("Re-render", variant="primary", elem_id="rerender-button")
                 cancel = gr.Button("Cancel", interactive=False)

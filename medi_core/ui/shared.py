@@ -12,6 +12,9 @@ GPU_QUEUE = "gpu"
 """`concurrency_id` of every run of the model: one at a time on one device."""
 LOOK_QUEUE = "look"
 """Of a look at one tile: it waits for the run that has the model, at most, not for all that are queued before it."""
+INSTANT_QUEUE = "instant"
+"""Of the renders of instant tiles: they do not wait for the runs of the main checkpoint."""
+INSTANTS_AT_ONCE = 4
 LOOKS_AT_ONCE = 4
 """Each waits in a thread, and all events share forty: the rest is for those that need no model."""
 
