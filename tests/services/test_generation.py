@@ -287,7 +287,7 @@ NAN, INFINITE = float("nan"), float("inf")
         ),
         *(
             ({"guidance_scale": scale}, f"guidance = {scale}:", "from 0 to 10")
-            for scale in (-0.1, 10.1, 1e30, NAN, INFINITE, "1.5", None)
+            for scale in (-0.1, 10.1, 1e30, NAN, INFINITE, "1.5")
         ),
         *(
             ({"attribute_guidance": (("center", scale),)}, f"guidance of center = {scale}:", "from 0 to 10")
