@@ -51,6 +51,8 @@ def main() -> int:
         return 2
     if reason := reason_without_mcp(services):
         print(reason)  # where they are, Gradio itself says
+    if services.instant_off:
+        print(f"instant mode is off: {services.instant_off}")
     try:
         server.serve(flags.host, flags.port)
     except OSError as error:

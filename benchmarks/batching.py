@@ -27,7 +27,8 @@ from benchmarks.tables import log, print_table
 from medi_core.checkpoints import load_checkpoint
 from medi_core.device import choose_device, choose_dtype
 from medi_core.metadata.schema import MetadataRecord
-from medi_core.services.generation import GenerationRequest, GenerationService
+from medi_core.services.generation import GenerationService
+from medi_core.services.generation_request import GenerationRequest
 
 HEADER = ("visitors", "forwards", "tiles/s", "wait p50 (s)", "wait p95 (s)", "tiles/s ÷ one at a time")
 ONE, SHARED = "one at a time", "shared"

@@ -32,7 +32,8 @@ from medi_core.metadata.schema import MetadataRecord
 from medi_core.metrics.intervals import cluster_bootstrap
 from medi_core.metrics.regions import repetition_peak, seam_ratio
 from medi_core.pipelines.windows import window_starts
-from medi_core.services.generation import DEFAULT_STEPS, WINDOW_PX, GenerationRequest, GenerationService
+from medi_core.services.generation import DEFAULT_STEPS, GenerationService
+from medi_core.services.generation_request import WINDOW_PX, GenerationRequest
 from medi_core.services.release import REGIONS, write_block
 from medi_core.settings import Settings
 from medi_core.stain.separation import stain_strengths

@@ -1,10 +1,15 @@
 """`build_services(settings)`: the one place that wires objects together."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from medi_core.checkpoints import Checkpoint, load_checkpoint
 from medi_core.device import choose_compile, choose_device, choose_dtype, is_zero_gpu
+from medi_core.errors import CheckpointError, InvalidRequestError
 from medi_core.review.review_store import ReviewStore
 from medi_core.services.attached_tiles import AttachedTiles
 from medi_core.services.audit import AuditService
@@ -19,6 +24,7 @@ from medi_core.services.encoding import EncodingService
 from medi_core.services.experiment import ExperimentService
 from medi_core.services.fidelity import FidelityService
 from medi_core.services.generation import GenerationService
+from medi_core.services.instant import load_fast_checkpoint
 from medi_core.services.reference import ReferenceService
 from medi_core.services.review import ReviewService
 from medi_core.services.studies import StudyService
@@ -38,6 +44,10 @@ class Services:
     settings: Settings
     checkpoint: Checkpoint
     generation: GenerationService
+    instant: GenerationService | None
+    """Tiles in a few steps, with a checkpoint of its own; `None`: there is none that can be used."""
+    instant_off: str
+    """Why there is none; "" where there is one."""
     comparison: ComparisonService
     welcome: WelcomeService
     encoding: EncodingService
@@ -54,6 +64,17 @@ class Services:
     studies: StudyService
     cohort: CohortService
 
+    def maker_of(self, provenance: Mapping[str, Any]) -> GenerationService:
+        """The service that makes a tile again: the one with the checkpoint that its provenance names.
+
+        Raises:
+            InvalidRequestError: neither checkpoint that is loaded has made it.
+        """
+        makers = {service.checkpoint.id: service for service in (self.instant, self.generation) if service}
+        if (name := provenance.get("checkpoint")) not in makers:
+            raise InvalidRequestError(f"the tile was made with {name}; loaded: {', '.join(makers)}")
+        return makers[name]
+
 
 def build_services(settings: Settings) -> Services:
     """Load the checkpoint and build the services around it.
@@ -64,12 +85,12 @@ def build_services(settings: Settings) -> Services:
         ManifestError: the real tiles to attach cannot be used.
     """
     device = choose_device(settings.device)
-    is_compiled = choose_compile(settings.compile, device)
-    checkpoint = load_checkpoint(
-        settings.checkpoint, settings.checkpoints_dir, device, choose_dtype(settings.dtype, device)
-    )
+    dtype, is_compiled = choose_dtype(settings.dtype, device), choose_compile(settings.compile, device)
+    checkpoint = load_checkpoint(settings.checkpoint, settings.checkpoints_dir, device, dtype)
     batch_size = CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH
-    generation = GenerationService(checkpoint, batch_size, is_compiled)
+    instant, instant_off = _instant(settings, checkpoint, dtype, batch_size, is_compiled)
+    finds = {} if instant is None else {"find_elsewhere": instant.find}
+    generation = GenerationService(checkpoint, batch_size, is_compiled, **finds)
     welcome = WelcomeService(generation, settings.assets_dir / "welcome")
     # ZeroGPU lends its card for a call of the generator only
     small_device = "cpu" if is_zero_gpu() else str(device)
@@ -89,6 +110,8 @@ def build_services(settings: Settings) -> Services:
         settings,
         checkpoint,
         generation,
+        instant,
+        instant_off,
         ComparisonService(generation),
         welcome,
         encoding,
@@ -105,3 +128,14 @@ def build_services(settings: Settings) -> Services:
         StudyService(store, generation, attached),
         CohortService(checkpoint.vocabulary, attached),
     )
+
+
+def _instant(
+    settings: Settings, main: Checkpoint, dtype: torch.dtype, batch_size: int, is_compiled: bool
+) -> tuple[GenerationService | None, str]:
+    """The service of instant tiles, or why there is none: the app is of use without it."""
+    try:
+        fast = load_fast_checkpoint(settings.fast_checkpoint, settings.checkpoints_dir, main, dtype)
+    except CheckpointError as error:
+        return None, str(error)
+    return GenerationService(fast, batch_size, is_compiled), ""

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,17 @@ from medi_core.storage import PREVIOUS, TEMPORARY, present_folder, replaced_fold
 
 MAX_SHARD_SIZE = "9MB"
 TRAINING_CONFIG = "training_config.json"
+MAX_DISTILLED_STEPS = 4
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """What a few-step checkpoint records of where it comes from."""
+
+    teacher: str
+    """Id of the checkpoint whose tiles it learned to make in fewer steps."""
+    num_inference_steps: int
+    """Denoising steps it is made for, 1 to 4; guidance is part of its weights, so that its scale is 1."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,21 @@ class Checkpoint:
     @property
     def training_config(self) -> dict[str, Any]:
         return read_training_config(self.folder)
+
+    @property
+    def distillation(self) -> Distillation | None:
+        """As `read_distillation`."""
+        return read_distillation(self.folder)
+
+    @property
+    def distilled_steps(self) -> int | None:
+        """Steps that a few-step checkpoint is made for; `None` of any other."""
+        return None if self.distillation is None else self.distillation.num_inference_steps
+
+    def facts(self) -> dict[str, Any]:
+        """Plain JSON: its id, its vocabulary, and what it was distilled from, if it was."""
+        few = {} if self.distillation is None else {"distillation": asdict(self.distillation)}
+        return {"checkpoint": self.id} | few | self.vocabulary.to_dict()
 
     @property
     def held_out_patients(self) -> frozenset[str] | None:
@@ -83,6 +109,26 @@ def read_held_out_patients(folder: Path) -> frozenset[str] | None:
             "correct it, or take it out"
         )
     return frozenset().union(*lists)
+
+
+def read_distillation(folder: Path) -> Distillation | None:
+    """Of a few-step checkpoint: its teacher and its steps; `None` of any other.
+
+    Raises:
+        CheckpointError: the record is not a teacher with 1 to 4 steps.
+    """
+    record = read_training_config(folder).get("distillation")
+    if record is None:
+        return None
+    given = record if isinstance(record, dict) else {}
+    teacher, steps = given.get("teacher"), given.get("num_inference_steps")
+    is_steps = isinstance(steps, int) and not isinstance(steps, bool) and 1 <= steps <= MAX_DISTILLED_STEPS
+    if not isinstance(teacher, str) or not teacher or not is_steps:
+        raise CheckpointError(
+            f"{folder.name}/{TRAINING_CONFIG}: distillation is {record!r}; it must hold a teacher (name@digest) and "
+            f"num_inference_steps from 1 to {MAX_DISTILLED_STEPS}: correct it, or take it out"
+        )
+    return Distillation(teacher, steps)
 
 
 def list_checkpoints(root: Path) -> list[str]:
@@ -138,6 +184,7 @@ def load_checkpoint(name: str, root: Path, device: torch.device, dtype: torch.dt
     folder = find_checkpoint(name, root)
     with _quiet_diffusers():
         check_checkpoint(folder)
+        read_distillation(folder)
         try:
             pipeline = MediPipeline.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
         except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:

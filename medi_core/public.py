@@ -13,7 +13,7 @@ from medi_core.services.cohort import cohort_report
 from medi_core.services.comparison import ComparisonRequest, comparison_of
 from medi_core.services.dataset_generation import DatasetOptions
 from medi_core.services.export import compare_into, generate_into
-from medi_core.services.generation import GenerationRequest, request_from
+from medi_core.services.generation_request import GenerationRequest, request_from
 from medi_core.services.manifest_predictions import predict_manifest, write_predictions
 from medi_core.services.rerender import read_base_image
 from medi_core.settings import Settings

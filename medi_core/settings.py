@@ -46,6 +46,8 @@ class Settings:
     compile: str = "off"
     """auto, on or off: the denoiser through `torch.compile`; auto is on for CUDA alone. Off, but for the app, which
     runs for long enough that the minute of compilation pays."""
+    fast_checkpoint: str = "medi-128-fast"
+    """Of instant tiles: a few-step checkpoint with the vocabulary of the main one. It may be missing."""
 
     def __post_init__(self) -> None:
         if self.rate_limit < 0:

@@ -35,7 +35,7 @@ def test_without_mcp_the_app_starts_all_the_same_and_says_how_to_have_its_tools(
         def serve(self, host: str, port: int) -> None:
             pass
 
-    services = SimpleNamespace(settings=Settings(assets_dir=Path()))
+    services = SimpleNamespace(settings=Settings(assets_dir=Path()), instant_off="there is no few-step checkpoint")
     monkeypatch.setattr("medi_core.bootstrap.build_services", lambda _: services)
     monkeypatch.setattr("medi_core.ui.server.Server", Quiet)
     monkeypatch.setattr("medi_core.ui.api.find_spec", lambda _: object() if is_installed else None)
@@ -43,7 +43,9 @@ def test_without_mcp_the_app_starts_all_the_same_and_says_how_to_have_its_tools(
     monkeypatch.setattr("sys.argv", ["app.py"])
     assert app.main() == 0
     assert launched == [is_installed]
-    assert ("pip install -r requirements-mcp.txt" in capsys.readouterr().out) is not is_installed
+    said = capsys.readouterr().out
+    assert ("pip install -r requirements-mcp.txt" in said) is not is_installed
+    assert "instant mode is off: there is no few-step checkpoint" in said
 
 
 def test_a_folder_that_goes_with_the_machine_is_warned_of(tmp_path, monkeypatch, capsys):

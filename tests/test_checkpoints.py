@@ -385,3 +385,32 @@ def test_held_out_patients_that_cannot_be_read_are_refused(root, record):
     (root / "toy" / "training_config.json").write_text(json.dumps({"held_out_patients": record}))
     with pytest.raises(CheckpointError, match="held_out_patients must be split → list of patient ids"):
         _ = loaded.held_out_patients
+
+
+def test_a_few_step_checkpoint_names_its_teacher_and_its_steps(root):
+    assert load(root).distilled_steps is None
+    assert "distillation" not in load(root).facts()
+    record = {"teacher": "toy@0123456789ab", "num_inference_steps": 3}
+    (root / "toy" / "training_config.json").write_text(json.dumps({"distillation": record}))
+    loaded = load(root)
+    assert (loaded.distillation.teacher, loaded.distilled_steps) == ("toy@0123456789ab", 3)
+    assert loaded.facts()["distillation"] == record
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"teacher": "toy@1", "num_inference_steps": 0},
+        {"teacher": "toy@1", "num_inference_steps": 5},
+        {"teacher": "toy@1", "num_inference_steps": 2.0},
+        {"teacher": "toy@1", "num_inference_steps": True},
+        {"teacher": "toy@1"},
+        {"teacher": "", "num_inference_steps": 2},
+        {"num_inference_steps": 2},
+        [2],
+    ],
+)
+def test_a_record_of_distillation_that_cannot_be_is_refused_when_it_is_loaded(root, record):
+    (root / "toy" / "training_config.json").write_text(json.dumps({"distillation": record}))
+    with pytest.raises(CheckpointError, match=r"toy/training_config.json: distillation is .* from 1 to 4"):
+        load(root)

@@ -22,7 +22,7 @@ from medi_core.cli import main
 from medi_core.data.manifest import read_manifest
 from medi_core.data.tile_files import encode_png, read_provenance
 from medi_core.stain.separation import stain_strengths
-from tests.toys import synthetic_tissue
+from tests.toys import DISTILLED, FEW_STEPS, TEACHER, synthetic_tissue
 
 ROOT = Path(__file__).parent.parent
 FAST = ("--steps", "2", "--side-px", "32")
@@ -141,6 +141,18 @@ def test_a_comparison_that_makes_no_sense_is_refused_and_leaves_nothing(refusal,
 def test_trust_needs_a_pair_and_a_reference_set(refusal):
     assert "given: center Lyon. Name both" in refusal("trust", "--center", "Lyon")
     assert "there is no reference set" in refusal("trust", *LUNG)
+
+
+def test_a_few_step_checkpoint_has_steps_and_guidance_of_its_own(answer, tiny_checkpoint, cli):
+    (tiny_checkpoint / "training_config.json").write_text(json.dumps(DISTILLED))
+    small = ("--side-px", 32, "--num", 1, "--seed", 7)
+    for flags, steps, guidance in (((), FEW_STEPS, 1.0), (("--steps", 3, "--guidance", 1.5), 3, 1.5)):
+        told = answer("generate", *LUNG, *small, *flags, "--out", "out")
+        path = Path(told["manifest"]).parent / told["tiles"][0]["file"]
+        facts = read_provenance(path.read_bytes())
+        assert (facts["num_inference_steps"], facts["guidance_scale"]) == (steps, guidance)
+    assert answer("info")["distillation"]["teacher"] == TEACHER
+    assert f"few-step: {FEW_STEPS} steps, distilled from {TEACHER}" in cli("info")[1]
 
 
 def test_generate_for_people_prints_the_support_and_the_manifest(cli):

@@ -7,7 +7,8 @@ import torch
 
 from medi_core.checkpoints import list_checkpoints, load_checkpoint
 from medi_core.metadata.schema import MetadataRecord
-from medi_core.services.generation import GenerationRequest, GenerationService
+from medi_core.services.generation import GenerationService
+from medi_core.services.generation_request import GenerationRequest
 from medi_core.training.run import run_training
 from tests.toy_training import TINY_CONFIG
 

@@ -17,7 +17,7 @@ from medi_core.settings import Settings
 from medi_core.ui.guarded_blocks import GuardedBlocks
 from medi_core.ui.server import Server
 from tests.toy_classifier import save_toy_classifier
-from tests.toys import build_tiny_pipeline, build_toy_vocabulary
+from tests.toys import DISTILLED, build_tiny_pipeline, build_toy_vocabulary
 
 PASSPHRASE = "open sesame"
 MOUNTED = ("app_kwargs", "auth", "show_error", "max_file_size", "footer_links", "run_history", "enable_monitoring")
@@ -34,13 +34,18 @@ def vocabulary_of_all_kinds() -> Vocabulary:
 
 
 def toy_services(folder: Path, **settings: object) -> Services:
-    """Services of a tiny checkpoint and classifier, written into the folder; no rate limit: tests are in a hurry."""
+    """Services of a tiny checkpoint and classifier, written into the folder; no rate limit: tests are in a hurry.
+
+    The few-step checkpoint `tiny-fast` has the weights of the other: what it makes is told apart by its id.
+    """
     assets = folder / "assets"
     assets.mkdir()
     (assets / "style.css").write_text("")
     save_checkpoint(build_tiny_pipeline(vocabulary_of_all_kinds()), folder / "tiny", {})
+    save_checkpoint(build_tiny_pipeline(vocabulary_of_all_kinds()), folder / "tiny-fast", DISTILLED)
     save_toy_classifier(folder / "tile-classifier")
     given = {"data_dir": folder / "data", "admin_passphrase": PASSPHRASE, "rate_limit": 0} | settings
+    given.setdefault("fast_checkpoint", "tiny-fast")
     services = build_services(Settings("tiny", "cpu", "float32", folder, assets, **given))
     services.welcome.store()
     return services

@@ -19,7 +19,7 @@ from medi_core.services.asked_versus_got import measure_requests
 from medi_core.settings import Settings
 from tests.toy_classifier import CARD, build_toy_classifier
 from tests.toy_cohort import write_zip
-from tests.toys import build_tiny_pipeline, build_toy_vocabulary, synthetic_tissue
+from tests.toys import DISTILLED, build_tiny_pipeline, build_toy_vocabulary, synthetic_tissue
 
 TYPES = ("Colorectal_adenocarcinoma", "Colorectal_benign")
 CENTERS = ("Indivumed", "International Genomics Consortium")
@@ -31,6 +31,7 @@ NUM = 16
 def build_toy_explorer(folder: Path) -> Services:
     """Services whose checkpoint, classifier and assets are in `folder`."""
     save_checkpoint(build_tiny_pipeline(_vocabulary()), folder / "tiny", {})
+    save_checkpoint(build_tiny_pipeline(_vocabulary()), folder / "medi-128-fast", DISTILLED)
     save_classifier(build_toy_classifier(TYPES), folder / "tile-classifier", {"seed": 0}, {}, CARD)
     assets = folder / "assets"
     assets.mkdir()

@@ -48,6 +48,12 @@ def build_toy_vocabulary() -> Vocabulary:
     )
 
 
+TEACHER, FEW_STEPS = "tiny@0123456789ab", 2
+"""Of the toy few-step checkpoint."""
+DISTILLED = {"distillation": {"teacher": TEACHER, "num_inference_steps": FEW_STEPS}}
+"""Its training configuration."""
+
+
 def build_tiny_pipeline(vocabulary: Vocabulary, block_out_channels: tuple[int, ...] = (16, 24)) -> MediPipeline:
     """Random weights, 1/100 of the shipped size; samples a tile in well under a second."""
     torch.manual_seed(0)

@@ -26,7 +26,7 @@ def add_generation_commands(commands) -> None:
 
     command = add_command(commands, "generate", generate, "tiles with provenance, and a manifest", checkpoint=True)
     add_metadata(command)
-    _add_sampling(command, guidance=2.0)
+    _add_sampling(command)
     command.add_argument("--num", type=int, default=8, help="tiles; seeds SEED, SEED + 1, … (default: 8)")
     command.add_argument("--side-px", type=int, default=128, help="multiple of 32, at most 512 (default: 128)")
 
@@ -35,7 +35,7 @@ def add_generation_commands(commands) -> None:
     vary = "values across; a second --vary goes down"
     command.add_argument("--vary", nargs="+", action="append", required=True, metavar="ATTRIBUTE VALUE", help=vary)
     add_metadata(command)
-    _add_sampling(command, guidance=2.0)
+    _add_sampling(command)
     command.add_argument("--num", type=int, default=1, help="seeds a cell: SEED, SEED + 1, … (default: 1)")
     command.add_argument("--side-px", type=int, default=128, help="multiple of 32, at most 512 (default: 128)")
 
@@ -43,7 +43,7 @@ def add_generation_commands(commands) -> None:
     command.add_argument("--image", type=Path, required=True, help="PNG, JPEG or TIFF, at most 10 MB")
     command.add_argument("--strength", type=float, default=0.5, help="0.01 (keep) to 1 (redraw) (default: 0.5)")
     add_metadata(command)
-    _add_sampling(command, guidance=2.0)
+    _add_sampling(command)
 
     add_command(commands, "build-welcome", build_welcome, "remake the tiles a first visitor sees", checkpoint=True)
 
@@ -52,8 +52,7 @@ def info(flags: argparse.Namespace) -> dict[str, Any]:
     """Checkpoint, attributes, values, support."""
     from medi_core.bootstrap import build_services
 
-    checkpoint = build_services(settings_of(flags)).checkpoint
-    return {"checkpoint": checkpoint.id, **checkpoint.vocabulary.to_dict()}
+    return build_services(settings_of(flags)).checkpoint.facts()
 
 
 def info_text(answer: dict[str, Any]) -> str:
@@ -62,6 +61,8 @@ def info_text(answer: dict[str, Any]) -> str:
 
     vocabulary = Vocabulary.from_dict(answer)
     lines = [f"checkpoint {answer['checkpoint']}"]
+    if few := answer.get("distillation"):
+        lines.append(f"few-step: {few['num_inference_steps']} steps, distilled from {few['teacher']}")
     for name in vocabulary.attributes:
         lines.append(f"\n{name} ({ATTRIBUTE[name].label}, {len(vocabulary.values[name])} values)")
         for value in vocabulary.values[name]:
@@ -110,7 +111,7 @@ def compare_text(answer: dict[str, Any]) -> str:
 
 def rerender(flags: argparse.Namespace) -> dict[str, Any]:
     """One image under other metadata."""
-    from medi_core.services.generation import GenerationRequest
+    from medi_core.services.generation_request import GenerationRequest
     from medi_core.services.rerender import read_base_image
 
     if not flags.image.is_file():
@@ -157,7 +158,7 @@ def _generate_into(flags: argparse.Namespace, request) -> dict[str, Any]:
 
 def _request(flags: argparse.Namespace):
     """From noise, one tile a seed."""
-    from medi_core.services.generation import MAX_TILES, GenerationRequest
+    from medi_core.services.generation_request import MAX_TILES, GenerationRequest
 
     if not 1 <= flags.num <= MAX_TILES:
         raise InvalidRequestError(f"--num {flags.num}: it must be from 1 to {MAX_TILES:,}")
@@ -180,10 +181,11 @@ def _attribute_guidance(pairs: Sequence[str]) -> tuple[tuple[str, float], ...]:
         raise InvalidRequestError(f"--guide {' '.join(pairs)}: write ATTRIBUTE=SCALE, e.g. center=2") from error
 
 
-def _add_sampling(command: argparse.ArgumentParser, guidance: float) -> None:
+def _add_sampling(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--steps", type=int, default=12, help="denoising steps (default: 12)")
-    command.add_argument("--guidance", type=float, default=guidance, help=f"1 = none (default: {guidance:g})")
+    few = "a few-step checkpoint has its own"
+    command.add_argument("--steps", type=int, help=f"denoising steps (default: 12; {few})")
+    command.add_argument("--guidance", type=float, help=f"1 = none (default: 2; {few})")
     command.add_argument("--guide", nargs="*", default=[], metavar="ATTRIBUTE=SCALE", help="guidance by attribute")
     command.add_argument(
         "--guidance-interval",

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from medi_core.errors import InvalidRequestError
@@ -38,11 +39,12 @@ def add_metadata(command: argparse.ArgumentParser) -> None:
 
 
 def settings_of(flags: argparse.Namespace) -> Settings:
-    """Flags win over the environment."""
+    """Flags win over the environment. The checkpoint of instant tiles is not loaded: nobody drags sliders here."""
     encoder = getattr(flags, "encoder", None)
-    return Settings.from_environment(
+    settings = Settings.from_environment(
         checkpoint=flags.checkpoint, device=flags.device, dtype=flags.dtype, compile=flags.compile, encoder=encoder
     )
+    return replace(settings, fast_checkpoint="")
 
 
 def record_of_flags(flags: argparse.Namespace) -> MetadataRecord:

@@ -79,7 +79,6 @@ def plan_config(flags: argparse.Namespace) -> "PlanConfig":
     """
     from medi_core.planning.targets import MATCH, WORST, Target
     from medi_core.services.augmentation import PlanConfig
-    from medi_core.services.generation import DEFAULT_GUIDANCE, DEFAULT_STEPS
     from medi_core.services.plan_tables import read_shares, read_worst
 
     target = Target(flags.target, flags.level, flags.quantile, flags.cap, flags.max_tiles, flags.ratio)
@@ -102,8 +101,8 @@ def plan_config(flags: argparse.Namespace) -> "PlanConfig":
         chosen=tuple(dict.fromkeys((*named, *worst))),
         shares=read_shares(flags.shares, by) if flags.shares else {},
         seed=flags.seed,
-        num_inference_steps=DEFAULT_STEPS if flags.steps is None else flags.steps,
-        guidance_scale=DEFAULT_GUIDANCE if flags.guidance is None else flags.guidance,
+        num_inference_steps=flags.steps,
+        guidance_scale=flags.guidance,
     )
 
 

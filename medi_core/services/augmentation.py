@@ -19,8 +19,8 @@ from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.planning.plan import AugmentationPlan, PlannedCell
 from medi_core.planning.targets import MATCH, WORST, Target, tiles_to_add
+from medi_core.services.default_sampling import default_sampling
 from medi_core.services.fidelity import FidelityService
-from medi_core.services.generation import DEFAULT_GUIDANCE, DEFAULT_STEPS
 from medi_core.services.reference import ReferenceService
 
 MAX_CELLS = 5_000
@@ -49,8 +49,9 @@ class PlanConfig:
     shares: Mapping[Key, float] = field(default_factory=dict)
     """Of the target `match`; a cell that is not named has none."""
     seed: int = 0
-    num_inference_steps: int = DEFAULT_STEPS
-    guidance_scale: float = DEFAULT_GUIDANCE
+    num_inference_steps: int | None = None
+    """`None` = what the checkpoint is made for, as in a `GenerationRequest`; so is the guidance."""
+    guidance_scale: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_trust <= 1:
@@ -123,14 +124,15 @@ class AugmentationService:
             replace(cell, planned_tiles=int(num), left_out=reason if lacking else "")
             for cell, num, reason, lacking in zip(cells, numbers, reasons, wanted, strict=True)
         )
+        steps, guidance = default_sampling(self._checkpoint)
         return AugmentationPlan(
             self._checkpoint.id,
             config.by,
             target.to_dict() | _limits(config) | {"tiles_without_a_cell": len(tiles) - num_in_cells},
             tuple(planned),
             config.seed,
-            config.num_inference_steps,
-            config.guidance_scale,
+            steps if config.num_inference_steps is None else config.num_inference_steps,
+            guidance if config.guidance_scale is None else config.guidance_scale,
         )
 
     def require_runnable(self, plan: AugmentationPlan) -> None:

@@ -7,7 +7,8 @@ from medi_core.errors import InvalidRequestError
 from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
 from medi_core.metadata.vocabulary import Support
 from medi_core.services.generated_tile import GeneratedTile
-from medi_core.services.generation import GenerationProgress, GenerationRequest, GenerationService
+from medi_core.services.generation import GenerationProgress, GenerationService
+from medi_core.services.generation_request import GenerationRequest
 
 MAX_CELLS = 48
 

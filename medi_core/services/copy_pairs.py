@@ -11,7 +11,8 @@ from medi_core.metrics.tile_windows import orient
 from medi_core.services.attached_tiles import AttachedTiles
 from medi_core.services.copy_audit import CopyReport, copy_report
 from medi_core.services.generated_tile import GeneratedTile
-from medi_core.services.generation import GenerationService, request_from
+from medi_core.services.generation import GenerationService
+from medi_core.services.generation_request import request_from
 from medi_core.services.reference import ReferenceService
 
 ROUNDING = 0.01

@@ -34,7 +34,8 @@ from medi_core.planning.shards import DEFAULT_SHARD_SIZE, CellTiles, Shard, shar
 from medi_core.services.augmentation import AugmentationService
 from medi_core.services.export import strength_or_none
 from medi_core.services.generated_tile import GeneratedTile
-from medi_core.services.generation import GenerationRequest, GenerationService
+from medi_core.services.generation import GenerationService
+from medi_core.services.generation_request import GenerationRequest
 from medi_core.services.tile_measures import MeasureService, TileMeasures, training_rows
 from medi_core.storage import translate_write_errors
 

@@ -21,7 +21,8 @@ from medi_core.services.attached_tiles import AttachedTiles
 from medi_core.services.cohort_use import OwnTiles
 from medi_core.services.encoding import EncodingService
 from medi_core.services.generated_tile import GeneratedTile
-from medi_core.services.generation import GenerationService, request_from
+from medi_core.services.generation import GenerationService
+from medi_core.services.generation_request import request_from
 from medi_core.services.reference import ReferenceService
 
 NEW, OWN = "new:", "own:"

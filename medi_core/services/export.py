@@ -9,7 +9,8 @@ from medi_core.data.tile_files import MANIFEST_NAME, TileFile, open_tile_folder,
 from medi_core.services.comparison import ComparisonRequest, ComparisonService
 from medi_core.services.contact_sheet import sheet_png
 from medi_core.services.generated_tile import GeneratedTile
-from medi_core.services.generation import GenerationRequest, GenerationService
+from medi_core.services.generation import GenerationService
+from medi_core.services.generation_request import GenerationRequest
 from medi_core.storage import translate_write_errors, whole_file
 
 TILES_A_PART = 64

@@ -20,7 +20,8 @@ from medi_core.metrics.regression_batch import balanced_weights
 from medi_core.services.arm_predictions import FoldTask, tested_places, training_counts
 from medi_core.services.attached_tiles import AttachedTiles
 from medi_core.services.controls import JITTER
-from medi_core.services.generation import GenerationService, request_from
+from medi_core.services.generation import GenerationService
+from medi_core.services.generation_request import request_from
 from medi_core.services.training_arms import JITTER_GROUP
 from medi_core.stain.jitter import jitter_stains
 from medi_core.storage import translate_write_errors, whole_file

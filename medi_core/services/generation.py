@@ -4,13 +4,10 @@ One checkpoint on one device, loaded once; every tab and the CLI share this serv
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from hashlib import sha256
 from math import ceil, lcm, prod
-from numbers import Integral
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,115 +20,15 @@ from medi_core.pipelines.compiled_denoiser import build_batcher
 from medi_core.pipelines.guidance import GuidanceTerm, active_terms
 from medi_core.pipelines.medi_pipeline import SIDE_MULTIPLE_PX, to_uint8
 from medi_core.pipelines.row_batcher import TRAINED_SIDE_PX, PredictRows
+from medi_core.services.default_sampling import default_sampling, settled
 from medi_core.services.generated_tile import GeneratedTile
-from medi_core.services.request_checks import (
-    ALL_LEVELS,
-    check_attribute_guidance,
-    check_interval,
-    check_multiple,
-    check_number,
-    check_side,
-    check_text,
-    check_window,
-)
+from medi_core.services.generation_request import GenerationRequest, digest_of
+from medi_core.services.request_checks import check_multiple
 from medi_core.services.streaming import stream
 from medi_core.services.zero_gpu import gpu_seconds, is_zero_gpu, on_zero_gpu
 from medi_core.stain.separation import stain_strengths
 
-MAX_TILES = 10_000
-MAX_SEED = 2**53 - 1  # exact in JSON and in a browser
-MAX_STEPS = 200
-MAX_GUIDANCE = 10.0
-DEFAULT_STEPS, DEFAULT_GUIDANCE = 12, 2.0  # as measured: docs/benchmarks.md, samplers
-WINDOW_PX = TRAINED_SIDE_PX
-"""The window to offer: what the network was trained on."""
 CACHED_TILES = 512
-
-
-@dataclass(frozen=True)
-class GenerationRequest:
-    """Tiles wanted: one a seed, all under one condition. Checked when made."""
-
-    record: MetadataRecord
-    seeds: tuple[int, ...]
-    num_inference_steps: int = DEFAULT_STEPS
-    guidance_scale: float = DEFAULT_GUIDANCE
-    """Guidance towards all attributes together; 1 = none."""
-    attribute_guidance: tuple[tuple[str, float], ...] = ()
-    """Guidance towards single attributes on top: (attribute, scale)."""
-    side_px: tuple[int, int] = (TRAINED_SIDE_PX, TRAINED_SIDE_PX)
-    """Height, width: multiples of 32, at most 512."""
-    base_image: np.ndarray | None = field(default=None, compare=False)
-    """Re-render this, uint8 `(H, W, 3)`, instead of starting from noise."""
-    strength: float = 1.0
-    """How far the base image is taken to noise, above 0 to 1."""
-    other_record: MetadataRecord | None = None
-    """Interpolate towards this condition …"""
-    other_weight: float = 0.0
-    """… by this share, 0 to 1."""
-    window_px: int | None = None
-    """Denoise in overlapping windows of this side, a multiple of 32 within the tile; `None` = all at once."""
-    guidance_interval: tuple[float, float] = ALL_LEVELS
-    """Guide only between these noise levels: low, high; 0 = the finished tile, 1 = noise."""
-
-    def __post_init__(self) -> None:
-        for record in filter(None, (self.record, self.other_record)):
-            check_text(record.to_dict())
-        check_number("number of tiles", len(self.seeds), 1, MAX_TILES)
-        for seed in self.seeds:
-            check_number("seed", seed, 0, MAX_SEED, Integral)
-        check_number("steps", self.num_inference_steps, 1, MAX_STEPS, Integral)
-        check_number("guidance", self.guidance_scale, 0, MAX_GUIDANCE)
-        check_attribute_guidance(self.attribute_guidance, MAX_GUIDANCE)
-        check_number("strength", self.strength, 0.01, 1)
-        check_number("interpolation", self.other_weight, 0, 1)
-        if self.base_image is None and self.strength < 1:
-            raise InvalidRequestError(f"strength = {self.strength}: it needs an image to re-render")
-        if self.other_record is None and self.other_weight > 0:
-            raise InvalidRequestError(f"interpolation = {self.other_weight}: it needs a second condition")
-        for side in self.side_px:
-            check_side("side in px", side)
-        if self.window_px is not None:
-            check_window(self.window_px, self.size_px)
-        check_interval(self.guidance_interval)
-
-    @property
-    def size_px(self) -> tuple[int, int]:
-        """Height, width of the tiles: a base image has its own."""
-        return self.side_px if self.base_image is None else self.base_image.shape[:2]
-
-
-def request_from(provenance: Mapping[str, Any], base_image: np.ndarray | None = None) -> GenerationRequest:
-    """The request that makes a tile again with the checkpoint its provenance names.
-
-    Args:
-        provenance: what `GeneratedTile.provenance` gave and its PNG carries.
-        base_image: what a re-rendered tile was made from; provenance keeps only its digest.
-
-    Raises:
-        InvalidRequestError: not the provenance of a tile, or not its base image.
-    """
-    try:
-        digest, other = provenance.get("rerendered_from"), provenance.get("interpolated_towards")
-        request = GenerationRequest(
-            MetadataRecord(**provenance["metadata"]),
-            (provenance["seed"],),
-            provenance["num_inference_steps"],
-            provenance["guidance_scale"],
-            tuple(provenance.get("attribute_guidance", {}).items()),
-            (provenance["height_px"], provenance["width_px"]),
-            None if digest is None else base_image,
-            provenance.get("strength", 1.0) if base_image is not None else 1.0,
-            None if other is None else MetadataRecord(**other),
-            provenance.get("interpolation", 0.0),
-            provenance.get("window_px"),
-            tuple(provenance.get("guidance_interval", ALL_LEVELS)),
-        )
-    except (AttributeError, KeyError, TypeError) as error:
-        raise InvalidRequestError(f"this is not the provenance of a synthetic tile: {error!r}") from error
-    if digest is not None and (base_image is None or _digest(base_image) != digest):
-        raise InvalidRequestError(f"the tile was re-rendered from an image of digest {digest}; give that image")
-    return request
 
 
 @dataclass(frozen=True)
@@ -147,10 +44,21 @@ class GenerationProgress:
 
 
 class GenerationService:
-    """The resident pipeline, whose forwards all requests of the moment share, and the tiles it made last."""
+    """The resident pipeline, whose forwards all requests of the moment share, and the tiles it made last.
 
-    def __init__(self, checkpoint: Checkpoint, batch_size: int, is_compiled: bool = False) -> None:
+    Args:
+        find_elsewhere: where `find` looks for tiles that were made by another service.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        batch_size: int,
+        is_compiled: bool = False,
+        find_elsewhere: Callable[[str], GeneratedTile | None] = lambda _: None,
+    ) -> None:
         self.checkpoint, self._batch_size = checkpoint, batch_size
+        self.default_sampling, self._find_elsewhere = default_sampling(checkpoint), find_elsewhere
         # on ZeroGPU each request runs in a process of its own: there is nobody to share with
         self._batcher = None if is_zero_gpu() else build_batcher(checkpoint.pipeline.denoiser, is_compiled)
         self._cache_lock = threading.Lock()
@@ -190,6 +98,7 @@ class GenerationService:
         Raises:
             StoppingError: `stop` was called.
         """
+        request = settled(request, self.default_sampling)
         self.check(request)
         self._refuse_if_stopping()
         for progress in self._on_device(request):
@@ -232,7 +141,7 @@ class GenerationService:
 
     def find(self, tile_id: str) -> GeneratedTile | None:
         """A tile made lately; `None` once it has left the cache (its provenance makes it again)."""
-        return self._tiles.get(tile_id)
+        return self._tiles.get(tile_id) or self._find_elsewhere(tile_id)
 
     def _gpu_seconds(self, request: GenerationRequest) -> int:
         """For how long ZeroGPU is asked, generously: overlapping windows denoise each pixel up to four times."""
@@ -294,7 +203,7 @@ class GenerationService:
             guidance_scale=request.guidance_scale,
             attribute_guidance=request.attribute_guidance,
             strength=request.strength,
-            base_digest=None if base is None else _digest(base),
+            base_digest=None if base is None else digest_of(base),
             other_record=request.other_record,
             other_weight=request.other_weight,
             window_px=request.window_px,
@@ -324,7 +233,7 @@ class GenerationService:
 
     def adopt(self, request: GenerationRequest, image: np.ndarray) -> GeneratedTile:
         """A tile that was made before, from its request of one seed and its pixels; it can be found from now on."""
-        tile = self._describe(request, request.seeds[0], image)
+        tile = self._describe(settled(request, self.default_sampling), request.seeds[0], image)
         self._remember(tile)
         return tile
 
@@ -334,7 +243,3 @@ class GenerationService:
             self._tiles[tile.id] = tile
             while len(self._tiles) > CACHED_TILES:
                 self._tiles.pop(next(iter(self._tiles)))
-
-
-def _digest(image: np.ndarray) -> str:
-    return sha256(np.ascontiguousarray(image)).hexdigest()[:12]

@@ -19,7 +19,8 @@ from medi_core.review.review_store import ReviewStore, Study, now
 from medi_core.review.study import StudyDesign
 from medi_core.review.tasks import CANCER_TYPE, CENTER_PAIR, MORPHOLOGY, TASKS, Prompt
 from medi_core.services.attached_tiles import AttachedTiles
-from medi_core.services.generation import GenerationProgress, GenerationRequest, GenerationService
+from medi_core.services.generation import GenerationProgress, GenerationService
+from medi_core.services.generation_request import GenerationRequest
 from medi_core.services.real_pool import Cell
 from medi_core.services.study_examples import plan_examples
 from medi_core.services.study_plan import PlannedItem, PlannedTile, plan_study

@@ -23,7 +23,8 @@ from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary, pair_key
 from medi_core.services.encoding import EncodingService
 from medi_core.services.generated_tile import GeneratedTile
-from medi_core.services.generation import DEFAULT_GUIDANCE, DEFAULT_STEPS, GenerationRequest, GenerationService
+from medi_core.services.generation import GenerationService
+from medi_core.services.generation_request import GenerationRequest
 
 TRAINED, UNSEEN = ("seen", "rare"), "never seen"
 CLASS_ONLY = "class only"
@@ -158,13 +159,14 @@ def _finished_or_made(
 ) -> tuple[ReferenceSet, np.ndarray]:
     folder = work / f"{entry.seeds[0]}-{len(entry.seeds)}"
     pixels = folder.with_suffix(".safetensors")
+    steps, guidance = generation.default_sampling
     facts = {
         "checkpoint": generation.checkpoint.id,
         "encoder": encoding.name,
         "condition": entry.record.to_dict(),
         "group": entry.group,
-        "steps": DEFAULT_STEPS,
-        "guidance": DEFAULT_GUIDANCE,
+        "steps": steps,
+        "guidance": guidance,
     }
     try:
         finished = read_reference(folder)

@@ -7,7 +7,8 @@ from medi_core.data.tile_files import decode_png, encode_png, read_provenance
 from medi_core.errors import MediError
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.services.generated_tile import GeneratedTile
-from medi_core.services.generation import GenerationRequest, GenerationService, request_from
+from medi_core.services.generation import GenerationService
+from medi_core.services.generation_request import GenerationRequest, request_from
 from medi_core.storage import replaced_folder
 
 NUM_TILES = 8

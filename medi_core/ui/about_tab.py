@@ -4,6 +4,7 @@ import gradio as gr
 
 from medi_core.checkpoints import Checkpoint
 from medi_core.metadata.schema import ATTRIBUTE
+from medi_core.metadata.vocabulary import count
 from medi_core.ui.glossary import glossary_html
 from medi_core.ui.shared import Shared
 
@@ -28,11 +29,16 @@ def build_about_tab(shared: Shared) -> None:
     """Text only."""
     checkpoint, classification = shared.services.checkpoint, shared.services.classification
     gr.Markdown(WHAT)
+    instant = shared.services.instant
     gr.Markdown(_running(checkpoint))
+    gr.Markdown(_instant(instant and instant.checkpoint, shared.services.instant_off))
     with gr.Accordion("The words of this page", open=False):
         gr.HTML(glossary_html(), padding=False)
     with gr.Accordion("Model card of the generator, data and licences", open=True):
         gr.Markdown(_without_front_matter(checkpoint.model_card) or "This checkpoint has no model card.")
+    if instant:
+        with gr.Accordion("Model card of the few-step model of instant tiles", open=False):
+            gr.Markdown(_without_front_matter(instant.checkpoint.model_card) or "It has no model card.")
     with gr.Accordion("Model card of the classifier", open=False):
         gr.Markdown(_without_front_matter(classification.model_card) or "There is no classifier with a model card.")
 
@@ -46,7 +52,19 @@ def _running(checkpoint: Checkpoint) -> str:
         f"{str(pipeline.denoiser.dtype).removeprefix('torch.')}; "
         + "conditioned on "
         + ", ".join(f"{ATTRIBUTE[name].label.lower()} ({len(values)})" for name, values in vocabulary.values.items())
+        + _few_steps(checkpoint)
     )
+
+
+def _instant(fast: Checkpoint | None, reason: str) -> str:
+    """What makes instant tiles, or why nothing does."""
+    return f"**Instant mode:** `{fast.id}`{_few_steps(fast)}" if fast else f"**Instant mode is off:** {reason}."
+
+
+def _few_steps(checkpoint: Checkpoint) -> str:
+    if (few := checkpoint.distillation) is None:
+        return ""
+    return f"; a few-step model, {count(few.num_inference_steps, 'step')}, distilled from `{few.teacher}`"
 
 
 def _without_front_matter(card: str) -> str:

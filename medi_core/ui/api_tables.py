@@ -13,7 +13,7 @@ from medi_core.services.audit import AuditConfig, of_splits
 from medi_core.services.audit_report import audit_report
 from medi_core.services.augmentation import CELL, PlanConfig
 from medi_core.services.cohort import OFFERED, cohort_report
-from medi_core.services.generation import MAX_SEED
+from medi_core.services.generation_request import MAX_SEED
 from medi_core.services.request_checks import check_number
 from medi_core.ui.api_inputs import File, metadata_type, record_of, texts, uploaded_file, whole_number, yes_or_no
 from medi_core.ui.handlers import reported, session_folder

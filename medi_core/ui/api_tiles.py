@@ -10,15 +10,17 @@ from medi_core.errors import InvalidRequestError
 from medi_core.planning.plan import AugmentationPlan
 from medi_core.services.comparison import comparison_of
 from medi_core.services.contact_sheet import sheet_png
+from medi_core.services.default_sampling import settled
 from medi_core.services.export import SHEET_NAME, strength_or_none
 from medi_core.services.generated_tile import GeneratedTile
-from medi_core.services.generation import DEFAULT_GUIDANCE, DEFAULT_STEPS, MAX_SEED, WINDOW_PX, GenerationRequest
+from medi_core.services.generation_request import MAX_SEED, WINDOW_PX, GenerationRequest
+from medi_core.services.instant import MAX_INSTANT_TILES, instant_request
 from medi_core.services.request_checks import ALL_LEVELS
 from medi_core.services.rerender import read_base_image
 from medi_core.ui.api_inputs import File, metadata_type, record_of, texts, uploaded_file, whole_number
 from medi_core.ui.handlers import png_of, reported, session_folder, tile_name, write_download
 from medi_core.ui.runs import stop_when_gone
-from medi_core.ui.shared import GPU_QUEUE, RUNS_AT_ONCE, Shared
+from medi_core.ui.shared import GPU_QUEUE, INSTANT_QUEUE, INSTANTS_AT_ONCE, RUNS_AT_ONCE, Shared
 
 MAX_API_TILES = 64
 MAX_API_WORK = 64 * 50 * 128**2
@@ -32,19 +34,23 @@ def build_tile_endpoints(shared: Shared) -> None:
     """Typed functions with their docstrings, which are the schema that MCP clients see: one line an argument."""
     services = shared.services
     service = services.generation
+    default_steps, default_guidance = service.default_sampling
     Metadata = metadata_type(service.vocabulary)  # noqa: N806  a type, made from the checkpoint
+
+    def bounded(request: GenerationRequest, num_conditions: int = 1) -> GenerationRequest:
+        return within_bounds(settled(request, service.default_sampling), num_conditions)  # null = left open
 
     def info() -> dict:
         """What the checkpoint knows: attributes, their values, and tiles and patients of training behind each."""
-        return {"checkpoint": service.checkpoint.id, **service.vocabulary.to_dict()}
+        return service.checkpoint.facts()
 
     @reported
     def generate(
         metadata: Metadata,
         num: int = 1,
         seed: int = 0,
-        steps: int = DEFAULT_STEPS,
-        guidance: float = DEFAULT_GUIDANCE,
+        steps: int = default_steps,
+        guidance: float = default_guidance,
         side_px: int = 128,
         window_px: int | None = None,
         guidance_interval: tuple[float, float] = ALL_LEVELS,
@@ -64,16 +70,15 @@ def build_tile_endpoints(shared: Shared) -> None:
         interval = tuple(guidance_interval) if isinstance(guidance_interval, list) else guidance_interval
         request = replace(request_of(metadata, num, seed, steps, guidance, side_px), guidance_interval=interval)
         return [
-            _answer(tile)
-            for tile in service.generate(within_bounds(replace(request, window_px=window_px)), stop_when_gone())
+            _answer(tile) for tile in service.generate(bounded(replace(request, window_px=window_px)), stop_when_gone())
         ]
 
     @reported
     def generate_tile(
         metadata: Metadata,
         seed: int = 0,
-        steps: int = DEFAULT_STEPS,
-        guidance: float = DEFAULT_GUIDANCE,
+        steps: int = default_steps,
+        guidance: float = default_guidance,
         side_px: int = 128,
     ) -> FileData:
         """One synthetic H&E tile, as an image to look at; the PNG says that it is synthetic and how it was made.
@@ -85,10 +90,26 @@ def build_tile_endpoints(shared: Shared) -> None:
             guidance: towards the metadata; 1 = none, at most 10.
             side_px: of the tile, a multiple of 32, at most 512.
         """
-        (tile,) = service.generate(
-            within_bounds(request_of(metadata, 1, seed, steps, guidance, side_px)), stop_when_gone()
-        )
+        (tile,) = service.generate(bounded(request_of(metadata, 1, seed, steps, guidance, side_px)), stop_when_gone())
         return _png_file(tile_name(tile), png_of(tile))
+
+    @reported
+    def generate_instant(
+        metadata: Metadata, num: int = 1, seed: int = 0, towards: str | None = None, blend: float = 0.0
+    ) -> list[dict]:
+        """Synthetic H&E tiles of the few-step model, in a fraction of the time of `generate`: for quick looks.
+
+        Args:
+            metadata: attribute → value, as `info` lists them; what is left out is left open. Bins are text, "1" to "5".
+            num: tiles, at most 4; they have the seeds seed, seed + 1, …
+            seed: the same seed gives the same tile.
+            towards: a second center to blend into, from the same noise; none = no blending.
+            blend: share of the second center, 0 to 1.
+        """
+        whole_number("num", num, 1, MAX_INSTANT_TILES)
+        whole_number("seed", seed, 0, MAX_SEED)
+        request = instant_request(record_of(metadata), tuple(range(seed, seed + num)), towards, blend)
+        return [_answer(tile) for tile in services.instant.generate(request, stop_when_gone())]
 
     @reported
     def compare(
@@ -96,8 +117,8 @@ def build_tile_endpoints(shared: Shared) -> None:
         vary: dict[str, list[str]],
         num: int = 1,
         seed: int = 0,
-        steps: int = DEFAULT_STEPS,
-        guidance: float = DEFAULT_GUIDANCE,
+        steps: int = default_steps,
+        guidance: float = default_guidance,
         side_px: int = 128,
     ) -> FileData:
         """Tiles from the same noise under other metadata, as one labelled image; under each, how much training had it.
@@ -115,7 +136,7 @@ def build_tile_endpoints(shared: Shared) -> None:
             raise InvalidRequestError(f"vary = {vary!r}: it must map one or two attributes to lists of values")
         vary = {name: texts(f"vary[{name!r}]", values, MAX_VALUES) for name, values in vary.items()}
         request = comparison_of(request_of(metadata, num, seed, steps, guidance, side_px), vary)
-        within_bounds(request.base, sum(map(len, request.records())))
+        bounded(request.base, sum(map(len, request.records())))
         grid = services.comparison.compare(request, stop_when_gone())
         return _png_file(SHEET_NAME, sheet_png(service.vocabulary, request, grid, service.checkpoint.id))
 
@@ -125,8 +146,8 @@ def build_tile_endpoints(shared: Shared) -> None:
         metadata: Metadata,
         strength: float = 0.5,
         seed: int = 0,
-        steps: int = DEFAULT_STEPS,
-        guidance: float = DEFAULT_GUIDANCE,
+        steps: int = default_steps,
+        guidance: float = default_guidance,
     ) -> dict:
         """One H&E tile re-rendered as if it had other metadata, e.g. came from another center.
 
@@ -142,7 +163,7 @@ def build_tile_endpoints(shared: Shared) -> None:
         request = GenerationRequest(
             record_of(metadata), (seed,), steps, guidance, (), base.image.shape[:2], base.image, strength
         )
-        return _answer(service.generate(within_bounds(request), stop_when_gone())[0])
+        return _answer(service.generate(bounded(request), stop_when_gone())[0])
 
     @reported
     def classify(image: File) -> dict:
@@ -174,6 +195,13 @@ def build_tile_endpoints(shared: Shared) -> None:
 
     for endpoint in (generate, generate_tile, compare, rerender, classify, generate_dataset):
         gr.api(endpoint, api_name=endpoint.__name__, concurrency_id=GPU_QUEUE, concurrency_limit=RUNS_AT_ONCE)
+    if services.instant:
+        gr.api(
+            generate_instant,
+            api_name="generate_instant",
+            concurrency_id=INSTANT_QUEUE,
+            concurrency_limit=INSTANTS_AT_ONCE,
+        )
     gr.api(info, api_name="info")
 
 

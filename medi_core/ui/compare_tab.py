@@ -11,7 +11,7 @@ from medi_core.metadata.vocabulary import Vocabulary, count, describe
 from medi_core.services.comparison import ComparisonRequest, Grid
 from medi_core.services.contact_sheet import sheet_png
 from medi_core.services.export import SHEET_NAME
-from medi_core.services.generation import GenerationRequest
+from medi_core.services.generation_request import GenerationRequest
 from medi_core.services.streaming import stream
 from medi_core.ui.grid_view import empty_grid_html, frame_alt, grid_html
 from medi_core.ui.handlers import (
@@ -54,7 +54,7 @@ def build_compare_tab(shared: Shared) -> None:
                 seed = gr.Number(1, label="First seed", precision=0)
                 num_seeds = gr.Slider(1, 4, value=1, step=1, label="Seeds a cell", buttons=[])
             with gr.Accordion("Advanced", open=False):
-                steps, guidance = build_sampling_controls()
+                steps, guidance = build_sampling_controls(*generation.default_sampling)
             with gr.Row():
                 compare = gr.Button("Compare", variant="primary", elem_id="compare-button")
                 cancel = gr.Button("Cancel", interactive=False)
@@ -167,7 +167,9 @@ def build_compare_tab(shared: Shared) -> None:
         asked = tile.record.to_dict()
         note = f"From {escape(describe(vocabulary, tile.record))}, seed {tile.seed}: press Compare."
         updates = [gr.update(value=value) if is_axis else _values_update(vocabulary, *value) for is_axis, value in axes]
-        sampling = [tile.seed, 1, tile.num_inference_steps, tile.guidance_scale]
+        is_ours = tile.checkpoint_id == generation.checkpoint.id  # an instant tile has few steps, of another network
+        sampled = (tile.num_inference_steps, tile.guidance_scale) if is_ours else generation.default_sampling
+        sampling = [tile.seed, 1, *sampled]
         return [note, *updates, *sampling, *(asked.get(name, ANY) for name in vocabulary.attributes)]
 
     def on_restore(request: gr.Request):

@@ -21,8 +21,12 @@ class Example:
     """What `ui/links.py` restores, with the tab."""
 
 
-def examples(vocabulary: Vocabulary) -> list[Example]:
-    """Those that this checkpoint can show; none where it knows no pairs of cancer type and center."""
+def examples(vocabulary: Vocabulary, has_instant: bool = False) -> list[Example]:
+    """Those that this checkpoint can show; none where it knows no pairs of cancer type and center.
+
+    Args:
+        has_instant: whether there are instant tiles.
+    """
     if not {"cancer_type", "center"} <= set(vocabulary.attributes) or not vocabulary.pair_support:
         return []
     cancer_type, center = vocabulary.pairs_by_support()[0]
@@ -32,6 +36,8 @@ def examples(vocabulary: Vocabulary) -> list[Example]:
         found.append(_tiles(f"Never seen together: {_words(unseen)}", unseen))
     widest = max(vocabulary.values["cancer_type"], key=lambda name: len(_centers_of(vocabulary, name)))
     centers = _centers_of(vocabulary, widest)[:NUM_ACROSS]
+    if has_instant and len(centers) > 1:
+        found.insert(0, _blend(widest, *centers[:2]))
     if len(centers) > 1:
         title = f"{display_name(widest)} as from {len(centers)} centers"
         found.append(_sweep(title, "center", centers, {"held_cancer_type": widest}))
@@ -42,17 +48,24 @@ def examples(vocabulary: Vocabulary) -> list[Example]:
     return found
 
 
-def examples_html(vocabulary: Vocabulary) -> str:
+def examples_html(vocabulary: Vocabulary, has_instant: bool = False) -> str:
     """The links; "" where there are none."""
     links = "".join(
         f'<li><a href="?{escape(urlencode(example.query))}">{escape(example.title)}</a></li>'
-        for example in examples(vocabulary)
+        for example in examples(vocabulary, has_instant)
     )
     return f'<div class="medi-note" id="examples">Examples to start from:<ul>{links}</ul></div>' if links else ""
 
 
 def _tiles(title: str, pair: dict[str, str]) -> Example:
     return Example(title, {"tab": "generate", **pair, "num_tiles": 4, "seed": SEED})
+
+
+def _blend(cancer_type: str, center: str, towards: str) -> Example:
+    title = f"Instant, halfway between two centers: {display_name(cancer_type)} from {center} to {towards}"
+    pair = {"cancer_type": cancer_type, "center": center}
+    blend = {"instant": "true", "blend_towards": towards, "blend": 0.5}
+    return Example(title, {"tab": "generate", **pair, **blend, "num_tiles": 4, "seed": SEED})
 
 
 def _sweep(title: str, attribute: str, values: list[str], held: dict[str, str]) -> Example:

@@ -1,7 +1,6 @@
 """Generate: choose cancer type, center and stain; see tiles; look at one closely."""
 
 import secrets
-import time
 from collections.abc import Iterator
 from html import escape
 
@@ -12,20 +11,26 @@ from medi_core.data.tile_files import encode_zip
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import count, describe
 from medi_core.services.generated_tile import GeneratedTile
-from medi_core.services.generation import GenerationRequest
+from medi_core.services.generation_request import GenerationRequest
+from medi_core.services.instant import blended, found_or_remade
 from medi_core.ui.examples import examples_html
 from medi_core.ui.glossary import term
 from medi_core.ui.handlers import (
     gallery_image,
-    png_of,
     preview_image,
     progress_html,
     reported,
     seeds_from,
     throttled,
     tile_file,
-    tile_name,
     write_download,
+)
+from medi_core.ui.instant_view import (
+    GENERATE,
+    InstantControls,
+    build_blending,
+    build_switch,
+    wire_instant,
 )
 from medi_core.ui.links import build_link_button, restore
 from medi_core.ui.metadata_controls import build_metadata_controls, support_badge
@@ -37,10 +42,9 @@ from medi_core.ui.sampling_controls import (
     build_size_controls,
     window_of,
 )
-from medi_core.ui.shared import GPU_QUEUE, LOOK_QUEUE, LOOKS_AT_ONCE, Shared
-from medi_core.ui.tile_view import tile_details
+from medi_core.ui.shared import GPU_QUEUE, Shared
+from medi_core.ui.tile_detail import LOOK, build_tile_detail
 from medi_core.ui.trust_badge import trust_badge
-from medi_core.ui.verdict_view import PLAIN, VIEWS, caveat_html, tile_image, verdict_html
 
 MAX_TILES = 16
 MAX_MAP_TILES = 200
@@ -59,7 +63,7 @@ MAKING_NOTE = "The first tiles of this checkpoint are being made …"
 def build_generate_tab(shared: Shared) -> None:
     """Widgets, handlers, wiring of the first tab."""
     service, vocabulary = shared.services.generation, shared.services.generation.vocabulary
-    classification = shared.services.classification
+    instant = shared.services.instant
     welcome = shared.services.welcome.cached()
     initial = shared.services.welcome.requests()[0].record  # the pair with most patients
 
@@ -69,15 +73,25 @@ def build_generate_tab(shared: Shared) -> None:
     def badge_of(record: MetadataRecord) -> str:
         return support_badge(vocabulary, record) + trust_badge(shared.services.fidelity, record)
 
+    def made_tile(tile_id: str, request: GenerationRequest | None) -> GeneratedTile:
+        tile = found_or_remade(service, instant, tile_id, request)
+        if tile is None:
+            raise gr.Error(
+                "This tile is no longer in memory: press Generate with the same seed.", print_exception=False
+            )
+        return tile
+
     # ---------------------------------------------------------------- widgets
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
+            switch = build_switch(instant is not None)
+            blending, towards, share, towards_badge = build_blending(vocabulary, initial)
             gr.HTML(WORDS, padding=False)
             metadata = build_metadata_controls(vocabulary, initial)
             badge = gr.HTML(badge_of(initial), padding=False, elem_id="generate-badge")
             num_tiles = gr.Slider(1, MAX_TILES, value=8, step=1, label="Number of tiles", buttons=[])
             with gr.Row():
-                generate = gr.Button("Generate", variant="primary", elem_id="generate-button", min_width=120)
+                generate = gr.Button(GENERATE, variant="primary", elem_id="generate-button", min_width=120)
                 cancel = gr.Button("Cancel", interactive=False, min_width=120)
             with gr.Column():
                 seed = gr.Number(1, label="Seed of the first tile", precision=0)
@@ -85,7 +99,7 @@ def build_generate_tab(shared: Shared) -> None:
                     is_locked = gr.Checkbox(False, label="Keep this seed", min_width=120)
                     new_seed = gr.Button("New seed", size="sm", min_width=120)
             with gr.Accordion("Advanced", open=False):
-                steps, guidance = build_sampling_controls()
+                steps, guidance = build_sampling_controls(*service.default_sampling)
                 center_guidance = build_guidance_slider(
                     "Extra guidance towards the center", 1, visible="center" in vocabulary.attributes
                 )
@@ -103,6 +117,8 @@ def build_generate_tab(shared: Shared) -> None:
                 "side": size.side,
                 "window": size.window,
             }
+            if instant:
+                controls |= {"instant": switch, "blend_towards": towards, "blend": share}
             build_link_button("generate", controls)
         with gr.Column(scale=3, min_width=320, elem_classes="medi-results"):
             status = gr.HTML(WELCOME_NOTE if welcome else MAKING_NOTE, padding=False, elem_id="generate-status")
@@ -119,56 +135,29 @@ def build_generate_tab(shared: Shared) -> None:
                 buttons=[],
                 elem_id="generate-gallery",
             )
+            said = gr.HTML("", padding=False, elem_id="instant-said")
             download_all = gr.DownloadButton("Download all (zip with manifest)", size="sm", visible=False)
-            gr.HTML(examples_html(vocabulary), padding=False)
-            with gr.Column(visible=False) as detail:
-                with gr.Row(equal_height=False):
-                    with gr.Column(min_width=260):
-                        large = gr.Image(
-                            label="Tile",
-                            show_label=False,
-                            format="png",
-                            interactive=False,
-                            height=384,
-                            buttons=["download", "fullscreen"],
-                            elem_id="generate-large",
-                            elem_classes="medi-large",
-                        )
-                        view = gr.Radio(list(VIEWS), value=PLAIN, label="Show", elem_id="generate-view")
-                        caveat = gr.HTML(caveat_html(), padding=False, visible=False, elem_id="generate-caveat")
-                    with gr.Column(min_width=300):
-                        facts = gr.HTML(padding=False, elem_id="generate-facts")
-                        verdict = gr.HTML(padding=False, elem_id="generate-verdict")
-                with gr.Row():
-                    download = gr.DownloadButton("Download PNG", size="sm")
-                    to_rerender = gr.Button("Re-render from another center", size="sm")
-                    to_compare = gr.Button("Compare with other centers", size="sm")
-    tile_ids, selected_id = gr.State([tile.id for tile in welcome]), gr.State("")
+            gr.HTML(examples_html(vocabulary, instant is not None), padding=False)
+            tile_ids, made = gr.State([tile.id for tile in welcome]), gr.State(None)
+            detail = build_tile_detail(shared, made_tile, made)
+    follow = InstantControls(switch, blending, towards, share, towards_badge, said, made)
 
     # --------------------------------------------------------------- handlers
-    def made_tile(tile_id: str) -> GeneratedTile:
-        tile = service.find(tile_id)
-        if tile is None:
-            raise gr.Error(
-                "This tile is no longer in memory: press Generate with the same seed.", print_exception=False
-            )
-        return tile
-
-    def on_metadata(*values):
-        return badge_of(metadata.record(values))
-
     def on_handed_over(handed: tuple[dict[str, str], float]):
         """A record from another tab; what it leaves open is left open here."""
         return metadata.values(MetadataRecord(**handed[0]))
 
-    def on_start(is_locked: bool, seed: int | None):
+    def on_start(is_locked: bool, is_instant: bool, seed: int | None):
         """The seed of this run stays in sight: a link, or "keep", means these tiles. None can be clicked yet."""
-        return seed if is_locked else secrets.randbelow(SEEDS_OFFERED), None
+        keeps = is_locked or is_instant
+        return seed if keeps else secrets.randbelow(SEEDS_OFFERED), None, "", None, "", gr.update(visible=False)
 
     @reported
-    def on_generate(*values) -> Iterator[tuple]:
+    def on_generate(is_instant, towards, share, known, *values) -> Iterator[tuple]:
         request = _request(metadata.record(values[: len(metadata.components)]), *values[len(metadata.components) :])
-        yield progress_html(0, 1, "Starting"), gr.skip(), gr.skip(), gr.update(visible=False), gr.update(visible=False)
+        if is_instant:
+            request = blended(request, towards, share)
+        yield progress_html(0, 1, "Starting"), gr.skip(), gr.skip(), gr.update(visible=False), gr.skip()
         for report in throttled(service.stream(request)):
             status = progress_html(report.done, report.total, "Denoising")
             yield status, [preview_image(p) for p in report.previews], gr.skip(), gr.skip(), gr.skip()
@@ -177,30 +166,22 @@ def build_generate_tab(shared: Shared) -> None:
         done = (
             f"{count(len(items), 'tile')}: {escape(describe(vocabulary, request.record))}. Click one to look closely."
         )
-        yield done, items, [t.id for t in report.tiles], gr.update(visible=True, value=zipped), gr.skip()
+        ids = [tile.id for tile in report.tiles]
+        yield done, items, ids, gr.update(visible=True, value=zipped), _on_map(known, ids)
 
     @reported
-    def on_select(ids: list[str] | None, event: gr.SelectData):
+    def on_select(ids: list[str] | None, request: GenerationRequest | None, known: list[str], event: gr.SelectData):
         if ids is None:
             raise gr.Error("These tiles are unfinished: wait, or press Generate.", print_exception=False)
-        tile = made_tile(ids[event.index])
-        file = write_download(tile_name(tile), png_of(tile))
-        image = gr.update(value=gallery_image(tile), alt_text=describe(vocabulary, tile.record))
-        seen = verdict_html(classification, tile.image, tile.record.cancer_type)
-        plain = (PLAIN, gr.update(visible=False))
-        return gr.update(visible=True), image, tile_details(vocabulary, tile), seen, file, tile.id, *plain
+        tile = made_tile(ids[event.index], request)
+        # who drags makes hundreds of instant tiles: those looked at are put on the map, the others are not
+        return *detail.show(tile), gr.skip() if request is None else _on_map(known, [tile.id])
 
     @reported
-    def on_view(tile_id: str, view: str):
-        tile = made_tile(tile_id)
-        text = f"{describe(vocabulary, tile.record)}: {view}"
-        image = gr.update(value=tile_image(classification, tile, view), alt_text=text)
-        return image, gr.update(visible=view != PLAIN)
-
-    @reported
-    def on_first_visit():
+    def on_first_visit(known: list[str]):
         tiles = shared.services.welcome.make()
-        return WELCOME_NOTE, [welcome_item(tile) for tile in tiles], [tile.id for tile in tiles]
+        ids = [tile.id for tile in tiles]
+        return WELCOME_NOTE, [welcome_item(tile) for tile in tiles], ids, _on_map(known, ids)
 
     def on_restore(request: gr.Request):
         query = dict(request.query_params)
@@ -213,50 +194,42 @@ def build_generate_tab(shared: Shared) -> None:
     # ----------------------------------------------------------------- wiring
     private = {"api_visibility": "private"}
     sampling = [num_tiles, seed, steps, guidance, center_guidance, guide_low, guide_high, size.side, size.window]
-    for component in metadata.components:
-        component.change(on_metadata, list(metadata.components), badge, show_progress="hidden", **private)
     shared.generate_record.change(
         on_handed_over, shared.generate_record, list(metadata.components), show_progress="hidden", **private
     )
     new_seed.click(lambda: secrets.randbelow(SEEDS_OFFERED), None, seed, **private)
-    wire_run(
+    stop = wire_run(
         generate,
         cancel,
         status,
         on_generate,
-        [*metadata.components, *sampling],
-        [status, gallery, tile_ids, download_all, detail],
+        [switch, towards, share, shared.map_tiles, *metadata.components, *sampling],
+        [status, gallery, tile_ids, download_all, shared.map_tiles],
         shown=gallery,
-        prepare=(on_start, [is_locked, seed], [seed, tile_ids]),
+        prepare=(
+            on_start,
+            [is_locked, switch, seed],
+            [seed, tile_ids, said, made, detail.selected_id, detail.outputs[0]],
+        ),
     )
-    look = {"concurrency_id": LOOK_QUEUE, "concurrency_limit": LOOKS_AT_ONCE}
+    shown = [badge, status, gallery, tile_ids, download_all]
+    wire_instant(shared, follow, metadata, (num_tiles, seed), generate, stop, shown, detail, badge_of)
     gallery.select(
         on_select,
-        tile_ids,
-        [detail, large, facts, verdict, download, selected_id, view, caveat],
-        **look,
+        [tile_ids, made, shared.map_tiles],
+        [*detail.outputs, shared.map_tiles],
         scroll_to_output=True,
-        **private,
-    )
-    view.input(on_view, [selected_id, view], [large, caveat], **look, **private)
-    for button, state, tab in (
-        (to_rerender, shared.base_tile, "rerender"),
-        (to_compare, shared.compare_tile, "compare"),
-    ):
-        # the time makes the same tile, handed over again, a change
-        button.click(lambda tile_id: (tile_id, time.time()), selected_id, state, **private).then(
-            lambda tab=tab: gr.Tabs(selected=tab), None, shared.tabs, **private
-        )
-    tile_ids.change(
-        lambda made, known: [*known, *(made or [])][-MAX_MAP_TILES:],
-        [tile_ids, shared.map_tiles],
-        shared.map_tiles,
-        show_progress="hidden",
-        **private,
+        **LOOK,
     )
     gr.on(None, on_restore, None, list(controls.values()), **private)
     if not welcome:  # a checkpoint without stored welcome tiles, e.g. the user's own
-        gr.on(None, on_first_visit, None, [status, gallery, tile_ids], concurrency_id=GPU_QUEUE, **private)
+        first = [status, gallery, tile_ids, shared.map_tiles]
+        gr.on(None, on_first_visit, shared.map_tiles, first, concurrency_id=GPU_QUEUE, **private)
+
+
+def _on_map(known: list[str], ids: list[str]) -> list[str]:
+    """The tiles of this session for the map, the newest ones last."""
+    return [*(each for each in known if each not in ids), *ids][-MAX_MAP_TILES:]
 
 
 def _request(

@@ -8,7 +8,7 @@ import gradio as gr
 from medi_core.errors import InvalidRequestError
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import describe
-from medi_core.services.generation import GenerationRequest
+from medi_core.services.generation_request import GenerationRequest
 from medi_core.services.rerender import BaseImage, prepare_base_image, read_base_image
 from medi_core.ui.handlers import (
     gallery_image,
@@ -76,7 +76,7 @@ def build_rerender_tab(shared: Shared) -> None:
             strength = gr.Slider(0.1, 1.0, value=0.5, step=0.05, label="Strength", buttons=[])
             with gr.Accordion("Advanced", open=False):
                 seed = gr.Number(1, label="Seed", precision=0)
-                steps, guidance = build_sampling_controls()
+                steps, guidance = build_sampling_controls(*service.default_sampling)
             with gr.Row():
                 run_button = gr.Button("Re-render", variant="primary", elem_id="rerender-button")
                 cancel = gr.Button("Cancel", interactive=False)

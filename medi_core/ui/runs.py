@@ -12,6 +12,18 @@ WAITING = "Waiting for your turn …"
 CANCELLED = "Cancelled; what is shown is unfinished."
 
 
+class RunStop(threading.Event):
+    """Ends a run."""
+
+    said = CANCELLED
+    """What its status says then."""
+
+    def end(self, said: str) -> None:
+        """End it, because something else takes its place."""
+        self.said = said
+        self.set()
+
+
 def wire_run(
     start: gr.Button,
     cancel: gr.Button,
@@ -22,7 +34,7 @@ def wire_run(
     shown: gr.components.Component,
     prepare: tuple[Callable, Sequence[gr.components.Component], Sequence[gr.components.Component]] | None = None,
     queue: str = GPU_QUEUE,
-) -> None:
+) -> gr.State:
     """While `run` is queued or running, `start` is off and `cancel` is on.
 
     Args:
@@ -30,19 +42,22 @@ def wire_run(
         shown: the output that carries the queue position and is scrolled to.
         prepare: (handler, inputs, outputs) to finish before `run` reads its inputs.
         queue: what it waits for: the model, unless it does without.
+
+    Returns:
+        Holds the `RunStop` of the run that was started last, or `None`.
     """
     private = {"api_visibility": "private", "show_progress": "hidden"}
     stop = gr.State(None)  # the run's own event: Gradio's `cancels` would also take the next run, if it starts at once
 
     def on_start():
-        return WAITING, gr.update(interactive=False), gr.update(interactive=True), threading.Event()
+        return WAITING, gr.update(interactive=False), gr.update(interactive=True), RunStop()
 
-    def until_stopped(stop: threading.Event, *values) -> Iterator:
+    def until_stopped(stop: RunStop, *values) -> Iterator:
         updates = run(*values)
         try:
             for update in updates:
                 if stop.is_set():
-                    yield CANCELLED, *[gr.skip()] * (len(outputs) - 1)
+                    yield stop.said, *[gr.skip()] * (len(outputs) - 1)
                     return
                 yield update
         finally:
@@ -68,6 +83,7 @@ def wire_run(
     # the error has its own message
     job.failure(lambda: ("", *idle), None, [status, start, cancel], queue=False, **private)
     cancel.click(_set, stop, cancel, queue=False, **private)
+    return stop
 
 
 def stop_when_gone() -> Callable[[object], None]:
@@ -85,6 +101,6 @@ def stop_when_gone() -> Callable[[object], None]:
     return check
 
 
-def _set(stop: threading.Event):
+def _set(stop: RunStop):
     stop.set()
     return gr.update(interactive=False)

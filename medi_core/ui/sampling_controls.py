@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from medi_core.services.generation import DEFAULT_GUIDANCE, DEFAULT_STEPS, WINDOW_PX
+from medi_core.services.generation_request import WINDOW_PX
 
 MIN_STEPS, MAX_STEPS = 4, 50
 MIN_GUIDANCE, MAX_GUIDANCE, GUIDANCE_STEP = 1, 4, 0.1
@@ -13,12 +13,13 @@ WHOLE = 0
 """The value of "Whole image at once": a link carries numbers."""
 
 
-def build_sampling_controls() -> tuple[gr.Slider, gr.Slider]:
-    """Steps and guidance."""
-    steps = gr.Slider(MIN_STEPS, MAX_STEPS, value=DEFAULT_STEPS, step=1, label="Denoising steps", buttons=[])
+def build_sampling_controls(num_steps: int, scale: float) -> tuple[gr.Slider, gr.Slider]:
+    """Steps and guidance; they start as the checkpoint is made for, also a few-step one."""
+    fewest = min(MIN_STEPS, num_steps)
+    steps = gr.Slider(fewest, MAX_STEPS, value=num_steps, step=1, label="Denoising steps", buttons=[])
     guidance = build_guidance_slider(
         "Guidance",
-        DEFAULT_GUIDANCE,
+        scale,
         info="1 = as in the training tiles; more pushes harder towards the chosen metadata",
     )
     return steps, guidance

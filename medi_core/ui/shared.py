@@ -14,6 +14,9 @@ RUNS_AT_ONCE = 4
 """They share the model's forwards, row by row. A forward has as many rows on a CPU: more runs would each be slower."""
 LOOK_QUEUE = "look"
 """Of a look at one tile: it shares the model with the runs that have it, and does not wait for all that are queued."""
+INSTANT_QUEUE = "instant"
+"""Of the renders of instant tiles: they do not wait for the runs of the main checkpoint."""
+INSTANTS_AT_ONCE = 4
 LOOKS_AT_ONCE = 4
 """Each waits in a thread, and all events share forty: the rest is for those that need no model."""
 

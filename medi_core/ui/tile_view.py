@@ -4,7 +4,7 @@ from html import escape
 from math import isnan
 
 from medi_core.metadata.schema import ATTRIBUTE
-from medi_core.metadata.vocabulary import Vocabulary
+from medi_core.metadata.vocabulary import Vocabulary, describe
 from medi_core.services.generated_tile import GeneratedTile
 from medi_core.services.request_checks import ALL_LEVELS
 from medi_core.ui.metadata_controls import support_badge
@@ -24,7 +24,7 @@ def tile_details(vocabulary: Vocabulary, tile: GeneratedTile) -> str:
     return (
         '<table class="medi-table"><thead><tr><th scope="col">Attribute</th><th scope="col">Requested</th>'
         f'<th scope="col">Measured</th></tr></thead><tbody>{body}</tbody></table>'
-        f'<p class="medi-note">Synthetic. {_how_made(tile)}</p>{support_badge(vocabulary, tile.record)}'
+        f'<p class="medi-note">Synthetic. {_how_made(vocabulary, tile)}</p>{support_badge(vocabulary, tile.record)}'
     )
 
 
@@ -46,15 +46,18 @@ def stain_text(vocabulary: Vocabulary, name: str, strength: float) -> str:
     return f"{strength:.2f}{in_bin}"
 
 
-def _how_made(tile: GeneratedTile) -> str:
+def _how_made(vocabulary: Vocabulary, tile: GeneratedTile) -> str:
     height, width = tile.image.shape[:2]
     guidance, size = f"guidance {tile.guidance_scale:g}", f"{width}×{height} px"
     if tile.guidance_interval != ALL_LEVELS:
         guidance += " between noise levels {:g} and {:g}".format(*tile.guidance_interval)
     if tile.window_px is not None:
         size += f" in windows of {tile.window_px} px"
+    blend = ""
+    if tile.other_record is not None:
+        blend = f"{tile.other_weight:.0%} of the way to {escape(describe(vocabulary, tile.other_record))} · "
     return (
-        f"Seed {tile.seed} · {tile.num_inference_steps} steps · {guidance} · {size} · "
+        f"{blend}Seed {tile.seed} · {tile.num_inference_steps} steps · {guidance} · {size} · "
         f"checkpoint {escape(tile.checkpoint_id)}"
     )
 

@@ -19,7 +19,7 @@ mcp = pytest.importorskip("mcp")
 from mcp.client.streamable_http import streamable_http_client  # noqa: E402
 
 TOOLS = {
-    *("info", "generate", "generate_tile", "compare", "rerender", "classify", "generate_dataset"),
+    *("info", "generate", "generate_tile", "generate_instant", "compare", "rerender", "classify", "generate_dataset"),
     *("trust", "evaluate", "plan", "check_data"),
 }
 ASKED = {"cancer_type": "Colorectal_benign", "center": "Indivumed", "eosin": "5"}

@@ -9,7 +9,8 @@ from medi_core.checkpoints import Checkpoint
 from medi_core.errors import InvalidRequestError, UnknownValueError
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.services.comparison import MAX_CELLS, ComparisonRequest, ComparisonService, comparison_of
-from medi_core.services.generation import GenerationRequest, GenerationService
+from medi_core.services.generation import GenerationService
+from medi_core.services.generation_request import GenerationRequest
 
 BREAST, LUNG = "Breast_invasive_carcinoma", "Lung_adenocarcinoma"
 HELD = MetadataRecord(preparation="FFPE", eosin="2")

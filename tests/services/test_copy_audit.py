@@ -19,7 +19,7 @@ from medi_core.services import copy_audit
 from medi_core.services.attached_tiles import AttachedTiles
 from medi_core.services.copy_audit import OVERALL, audit_files, baseline_rows, copy_report, windows_of_tiles
 from medi_core.services.copy_pairs import CopyAuditService
-from medi_core.services.generation import GenerationRequest
+from medi_core.services.generation_request import GenerationRequest
 from tests.toys import synthetic_tissue
 
 NUM_REGIONS, NUM_HELD_OUT = 6, 12

@@ -18,7 +18,8 @@ from medi_core.metadata.schema import MetadataRecord
 from medi_core.planning.plan import AugmentationPlan, PlannedCell
 from medi_core.services import dataset_generation
 from medi_core.services.dataset_generation import COPY, UNRECOGNISED, DatasetOptions, DatasetService
-from medi_core.services.generation import GenerationService, request_from
+from medi_core.services.generation import GenerationService
+from medi_core.services.generation_request import request_from
 from tests.toy_classifier import save_toy_classifier
 
 LUNG = "Lung_adenocarcinoma"

@@ -10,7 +10,7 @@ from medi_core.metadata.schema import MetadataRecord
 from medi_core.projection import ProjectionConfig
 from medi_core.services.attached_tiles import AttachedTiles
 from medi_core.services.embedding import EmbeddingService
-from medi_core.services.generation import GenerationRequest
+from medi_core.services.generation_request import GenerationRequest
 from tests.toys import synthetic_tissue
 
 

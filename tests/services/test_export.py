@@ -16,7 +16,8 @@ from medi_core.services import export
 from medi_core.services.comparison import ComparisonService, comparison_of
 from medi_core.services.contact_sheet import sheet_png
 from medi_core.services.export import compare_into, generate_into
-from medi_core.services.generation import GenerationRequest, GenerationService
+from medi_core.services.generation import GenerationService
+from medi_core.services.generation_request import GenerationRequest
 
 RECORD = MetadataRecord("Lung_adenocarcinoma", "Lyon")
 

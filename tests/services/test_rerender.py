@@ -9,7 +9,8 @@ from medi_core.checkpoints import Checkpoint
 from medi_core.errors import InvalidImageError, TooLittleTissueError
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.models.denoiser import NUM_TRAIN_TIMESTEPS
-from medi_core.services.generation import GenerationRequest, GenerationService
+from medi_core.services.generation import GenerationService
+from medi_core.services.generation_request import GenerationRequest
 from medi_core.services.rerender import prepare_base_image, read_base_image
 from medi_core.stain.separation import stain_strengths
 from tests.toys import synthetic_tissue

@@ -10,7 +10,7 @@ from PIL import Image
 from medi_core.errors import InvalidRequestError
 from medi_core.review.blinding import TILES
 from medi_core.review.study import StudyDesign
-from medi_core.services.generation import request_from
+from medi_core.services.generation_request import request_from
 from medi_core.services.study_results import study_results
 
 

@@ -9,7 +9,7 @@ import pytest
 from medi_core.data.feature_cache import tile_digest
 from medi_core.errors import InvalidRequestError
 from medi_core.metadata.vocabulary import Vocabulary
-from medi_core.services.generation import request_from
+from medi_core.services.generation_request import request_from
 from medi_core.services.synthetic_bank import BankConfig, make_bank, plan_bank
 from tests.services.test_encoding import CountingEncoder
 

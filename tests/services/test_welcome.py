@@ -12,7 +12,8 @@ from medi_core.errors import StorageError
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import Support, Vocabulary
 from medi_core.services import welcome
-from medi_core.services.generation import GenerationRequest, GenerationService
+from medi_core.services.generation import GenerationService
+from medi_core.services.generation_request import GenerationRequest
 from medi_core.services.welcome import WelcomeService
 
 

@@ -23,7 +23,8 @@ import numpy as np
 import pytest
 
 from medi_core.metadata.schema import MetadataRecord
-from medi_core.services.generation import GenerationRequest, GenerationService
+from medi_core.services.generation import GenerationService
+from medi_core.services.generation_request import GenerationRequest
 from medi_core.services.zero_gpu import MAX_SECONDS, START_SECONDS, gpu_seconds, on_zero_gpu
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,7 +107,7 @@ from pathlib import Path
 import gradio as gr
 from medi_core.bootstrap import build_services
 from medi_core.metadata.schema import MetadataRecord
-from medi_core.services.generation import GenerationRequest
+from medi_core.services.generation_request import GenerationRequest
 from medi_core.settings import Settings
 
 folder = Path(sys.argv[1])

@@ -37,3 +37,11 @@ def test_each_value_and_pair_stands_with_its_support(card, toy_vocabulary):
 
 def test_it_says_what_it_must_not_be_used_for(card):
     assert "**Must not be used** for diagnosis" in card
+
+
+def test_a_few_step_model_says_so_and_names_its_teacher(toy_vocabulary, card):
+    record = RECORD | {"distillation": {"teacher": "medi-toy@0123456789ab", "num_inference_steps": 1}}
+    few = model_card("medi-fast", toy_vocabulary, record, 23_600_000)
+    assert "distilled from medi-toy@0123456789ab" in few
+    assert "1 denoising step." in few
+    assert "istilled" not in card

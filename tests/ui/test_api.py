@@ -108,7 +108,16 @@ def test_bad_input_comes_back_as_one_clear_message(client, arguments, message):
 
 def test_nothing_but_the_named_endpoints_is_offered(client):
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    tiles = {"/info", "/generate", "/generate_tile", "/compare", "/rerender", "/classify", "/generate_dataset"}
+    tiles = {
+        "/info",
+        "/generate",
+        "/generate_tile",
+        "/generate_instant",
+        "/compare",
+        "/rerender",
+        "/classify",
+        "/generate_dataset",
+    }
     assert set(endpoints) == tiles | {"/trust", "/evaluate", "/plan", "/check_data"}
 
 

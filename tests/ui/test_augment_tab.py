@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import threading
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +16,7 @@ from medi_core.planning.targets import LIFT, MATCH, UNIFORM, WORST
 from medi_core.services.dataset_generation import MAX_TILES_IN_APP
 from medi_core.ui import augment_tab
 from medi_core.ui.augment_tab import COHORT, REFERENCE, keys_of, plan_shown, said_html
+from medi_core.ui.runs import RunStop
 
 BREAST, LUNG = "Breast_invasive_carcinoma", "Lung_adenocarcinoma"
 SETTINGS = {
@@ -171,7 +171,7 @@ def test_a_small_plan_is_made_as_a_zip_and_a_large_one_is_not_offered(running_ap
         for b in running_app.blocks.fns.values()
         if getattr(b.fn, "__name__", "") == "until_stopped" and b.outputs[-1].elem_id == "augment-zip"
     )
-    first, *_, (said, download) = make.fn(threading.Event(), plan)
+    first, *_, (said, download) = make.fn(RunStop(), plan)
     assert "Making tiles" in first[0]
     assert said == "2 tiles with their manifest."
     with zipfile.ZipFile(download["value"]) as archive:
@@ -184,7 +184,7 @@ def test_a_small_plan_is_made_as_a_zip_and_a_large_one_is_not_offered(running_ap
     assert not offer["interactive"]
     large = dataclasses.replace(plan, cells=(cell("Lyon", MAX_TILES_IN_APP + 1),))
     with pytest.raises(gr.Error, match="at most 100 are made here"):
-        list(make.fn(threading.Event(), large))
+        list(make.fn(RunStop(), large))
 
 
 def test_a_cohort_of_ones_own_is_counted_in_place_of_the_reference_set(running_app, tiles):

@@ -1,7 +1,6 @@
 """The Data tab: an upload is checked and handed on within its session, and its folder goes with it."""
 
 import shutil
-import threading
 from pathlib import Path
 
 import gradio as gr
@@ -10,6 +9,7 @@ import pytest
 
 from medi_core.services.augmentation import PlanConfig
 from medi_core.ui.handlers import session_folder
+from medi_core.ui.runs import RunStop
 from tests.toy_cohort import LUNG, cohort_table, write_cohort
 
 
@@ -46,7 +46,7 @@ def check(running_app, archive: Path) -> tuple:
     ) = upload_of(running_app, archive)
     columns = upload_of(running_app, archive)[8:]
     (on_check,) = runs_of(running_app, "data-status")
-    *_, last = on_check(threading.Event(), found, *(update.value for update in columns))
+    *_, last = on_check(RunStop(), found, *(update.value for update in columns))
     return found, last
 
 
@@ -92,7 +92,7 @@ def test_the_report_counts_what_can_be_used_and_names_new_centers(running_app, a
 
 def test_a_check_can_be_cancelled(running_app, archive):
     found, *_ = upload_of(running_app, archive)
-    columns, stop = upload_of(running_app, archive)[8:], threading.Event()
+    columns, stop = upload_of(running_app, archive)[8:], RunStop()
     (on_check,) = runs_of(running_app, "data-status")
     updates = on_check(stop, found, *(update.value for update in columns))
     assert "progress" in next(updates)[0]
@@ -112,9 +112,9 @@ def test_names_of_a_stranger_are_shown_as_text(running_app, tmp_path):
 def test_the_audit_gets_the_predictions_and_the_plan_the_tiles(running_app, archive):
     _, (_, _, cohort, *_) = check(running_app, archive)
     to_map, to_audit = runs_of(running_app, "data-used")
-    *_, (note, predictions) = to_audit(threading.Event(), cohort)
+    *_, (note, predictions) = to_audit(RunStop(), cohort)
     with pytest.raises(gr.Error, match="there is no reference set"):
-        list(to_map(threading.Event(), cohort))
+        list(to_map(RunStop(), cohort))
     assert note.startswith("12 tiles classified")
     assert len(predictions.tiles) == 12
     plan = running_app.services.augmentation

@@ -1,7 +1,6 @@
 """The view runs what its controls say, and shows a null result as plainly as a gain."""
 
 import json
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +13,7 @@ from medi_core.services.experiment import ExperimentService, run_experiment
 from medi_core.services.experiment_config import LEAVE_ONE_OUT, MEDI, RARE_CENTER, REAL, SHORTCUT, ExperimentConfig
 from medi_core.ui import experiment_view
 from medi_core.ui.experiment_view import build_experiment_view, said_html
-from medi_core.ui.runs import CANCELLED
+from medi_core.ui.runs import CANCELLED, RunStop
 from tests.toy_experiment import TYPES, build_toy_reference
 
 SETTINGS = (list(TYPES), SHORTCUT, "", [], None, 1.0, [MEDI], 1.0, 2, False)
@@ -38,7 +37,7 @@ def handler(blocks: gr.Blocks, name: str):
 
 
 def run(blocks: gr.Blocks, *settings) -> list:
-    return list(handler(blocks, "until_stopped")(threading.Event(), False, *settings))
+    return list(handler(blocks, "until_stopped")(RunStop(), False, *settings))
 
 
 def test_a_run_shows_progress_then_sentences_figure_table_and_files(reference):
@@ -62,7 +61,7 @@ def test_a_run_shows_progress_then_sentences_figure_table_and_files(reference):
 
 
 def test_a_run_can_be_cancelled(reference):
-    stop = threading.Event()
+    stop = RunStop()
     updates = handler(mounted(lambda: reference), "until_stopped")(stop, False, *SETTINGS)
     next(updates)
     stop.set()

@@ -8,7 +8,7 @@ import pytest
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.services.comparison import ComparisonRequest
 from medi_core.services.contact_sheet import HEADER_PX, ROW_LABEL_PX, contact_sheet
-from medi_core.services.generation import GenerationRequest
+from medi_core.services.generation_request import GenerationRequest
 from medi_core.ui.grid_view import grid_html
 
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from medi_core.services.generation import GenerationRequest
+from medi_core.services.generation_request import GenerationRequest
 from medi_core.ui.guarded_blocks import MAX_WAITING, MAX_WAITING_OF_ADDRESS, MAX_WAITING_OF_MCP, MAX_WAITING_OF_SESSION
 from medi_core.ui.shared import GPU_QUEUE, LOOK_QUEUE, LOOKS_AT_ONCE, RUNS_AT_ONCE
 

@@ -4,7 +4,8 @@ import gradio as gr
 import pytest
 
 from medi_core.metadata.schema import MetadataRecord
-from medi_core.services.generation import DEFAULT_GUIDANCE, DEFAULT_STEPS, GenerationRequest
+from medi_core.services.default_sampling import DEFAULT_GUIDANCE, DEFAULT_STEPS, settled
+from medi_core.services.generation_request import GenerationRequest
 from medi_core.services.request_checks import ALL_LEVELS
 from medi_core.ui.links import restore
 from medi_core.ui.sampling_controls import (
@@ -17,14 +18,21 @@ from medi_core.ui.sampling_controls import (
 
 def test_untouched_controls_are_the_defaults_of_a_request():
     with gr.Blocks():
-        steps, guidance = build_sampling_controls()
+        steps, guidance = build_sampling_controls(DEFAULT_STEPS, DEFAULT_GUIDANCE)
         low, high = build_interval_controls()
         size = build_size_controls(32)
-    given = GenerationRequest(MetadataRecord(), (1,))
-    assert (steps.value, guidance.value) == (DEFAULT_STEPS, DEFAULT_GUIDANCE)
+    given = settled(GenerationRequest(MetadataRecord(), (1,)), (DEFAULT_STEPS, DEFAULT_GUIDANCE))
+    assert (steps.value, guidance.value) == (given.num_inference_steps, given.guidance_scale)
     assert (low.value, high.value) == ALL_LEVELS == given.guidance_interval
     assert (size.side.value, size.side.value) == given.side_px
     assert window_of(size.side.value, size.window.value) is given.window_px is None
+
+
+def test_a_few_step_checkpoint_starts_with_its_own_steps_within_the_slider():
+    with gr.Blocks():
+        steps, guidance = build_sampling_controls(2, 1.0)
+    assert steps.minimum <= steps.value == 2
+    assert guidance.value == guidance.minimum == 1
 
 
 @pytest.mark.parametrize(("side", "window", "meant"), [(128, 128, None), (192, 128, 128), (512, 0, None)])

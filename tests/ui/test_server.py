@@ -24,7 +24,8 @@ from PIL import Image
 from medi_core.checkpoints import save_checkpoint
 from medi_core.errors import StoppingError
 from medi_core.metadata.schema import MetadataRecord
-from medi_core.services.generation import GenerationRequest, GenerationService
+from medi_core.services.generation import GenerationService
+from medi_core.services.generation_request import GenerationRequest
 from medi_core.ui.app import reason_without_mcp
 from medi_core.ui.guarded_blocks import BUG
 from medi_core.ui.server import SIGNALS, Server

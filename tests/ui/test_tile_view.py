@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from medi_core.metadata.schema import MetadataRecord
-from medi_core.services.generation import GenerationRequest
+from medi_core.services.generation_request import GenerationRequest
 from medi_core.ui.tile_view import stain_table, tile_details
 
 

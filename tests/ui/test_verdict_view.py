@@ -10,7 +10,7 @@ from medi_core.errors import InvalidRequestError
 from medi_core.metadata.schema import MetadataRecord, display_name
 from medi_core.services.classification import ClassificationService
 from medi_core.services.embedding import PointDetails
-from medi_core.services.generation import GenerationRequest
+from medi_core.services.generation_request import GenerationRequest
 from medi_core.ui.point_view import point_verdict_html
 from medi_core.ui.verdict_view import ASKED, PLAIN, SEEN, recall_text, tile_image, verdict_html
 from tests.toy_classifier import CLASSES, NO_RECALL, RECALL

@@ -42,7 +42,7 @@ def verdict(running_app, tile):
 
 
 def test_a_chosen_tile_is_shown_plain_with_its_verdict(handler, tile, verdict):
-    shown = handler("on_select", of="generate-verdict")([tile.id], SimpleNamespace(index=0))
+    shown = handler("on_select", of="generate-verdict")([tile.id], None, [], SimpleNamespace(index=0))
     assert f"classifier sees: {display_name(verdict.top)}" in shown["generate-verdict"]
     assert f"Asked: {display_name(tile.record.cancer_type)}" in shown["generate-verdict"]
     assert shown["generate-view"] == PLAIN
@@ -52,7 +52,7 @@ def test_a_chosen_tile_is_shown_plain_with_its_verdict(handler, tile, verdict):
 
 def test_the_overlay_comes_with_its_caveat_and_goes_with_it(handler, tile):
     on_view = handler("on_view", of="generate-large")
-    seen, plain = on_view(tile.id, SEEN), on_view(tile.id, PLAIN)
+    seen, plain = on_view(tile.id, SEEN, None), on_view(tile.id, PLAIN, None)
     assert (np.asarray(seen["generate-large"]["value"]) != tile.image).any()
     assert seen["generate-large"]["alt_text"].endswith(SEEN)
     assert seen["generate-caveat"] == gr.update(visible=True)
