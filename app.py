@@ -17,7 +17,7 @@ M_ARENA_MAX = -8
 def main() -> int:
     """Serve until interrupted; exit code 2 and one line on bad input."""
     parser = argparse.ArgumentParser(description="MeDi Explorer: metadata-guided diffusion of H&E tiles")
-    parser.add_argument("--checkpoint", help="name below checkpoints/, a folder, or a hub id (default: medi-128)")
+    parser.add_argument("--checkpoint", help="name below checkpoints/, a folder, or a hub id (default: medi-128-fast)")
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     parser.add_argument("--dtype", help="auto, float32, bfloat16, float16 (default: auto)")
     parser.add_argument("--compile", help="auto, on, off: compile the denoiser; auto = on CUDA (default: auto)")

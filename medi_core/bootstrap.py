@@ -24,7 +24,7 @@ from medi_core.services.encoding import EncodingService
 from medi_core.services.experiment import ExperimentService
 from medi_core.services.fidelity import FidelityService
 from medi_core.services.generation import GenerationService
-from medi_core.services.instant import load_fast_checkpoint
+from medi_core.services.instant import OFF_ON_ZERO_GPU, load_fast_checkpoint
 from medi_core.services.reference import ReferenceService
 from medi_core.services.review import ReviewService
 from medi_core.services.studies import StudyService
@@ -88,9 +88,10 @@ def build_services(settings: Settings) -> Services:
     dtype, is_compiled = choose_dtype(settings.dtype, device), choose_compile(settings.compile, device)
     checkpoint = load_checkpoint(settings.checkpoint, settings.checkpoints_dir, device, dtype)
     batch_size = CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH
-    instant, instant_off = _instant(settings, checkpoint, dtype, batch_size, is_compiled)
-    finds = {} if instant is None else {"find_elsewhere": instant.find}
-    generation = GenerationService(checkpoint, batch_size, is_compiled, **finds)
+    generation = GenerationService(checkpoint, batch_size, is_compiled)
+    instant, instant_off = _instant(settings, generation, dtype, is_compiled)
+    if instant not in (None, generation):
+        generation.find_elsewhere = instant.find
     welcome = WelcomeService(generation, settings.assets_dir / "welcome")
     # ZeroGPU lends its card for a call of the generator only
     small_device = "cpu" if is_zero_gpu() else str(device)
@@ -131,11 +132,15 @@ def build_services(settings: Settings) -> Services:
 
 
 def _instant(
-    settings: Settings, main: Checkpoint, dtype: torch.dtype, batch_size: int, is_compiled: bool
+    settings: Settings, generation: GenerationService, dtype: torch.dtype, is_compiled: bool
 ) -> tuple[GenerationService | None, str]:
     """The service of instant tiles, or why there is none: the app is of use without it."""
+    if is_zero_gpu():
+        return None, OFF_ON_ZERO_GPU
+    if generation.checkpoint.distillation is not None:
+        return generation, ""
     try:
-        fast = load_fast_checkpoint(settings.fast_checkpoint, settings.checkpoints_dir, main, dtype)
+        fast = load_fast_checkpoint(settings.fast_checkpoint, settings.checkpoints_dir, generation.checkpoint, dtype)
     except CheckpointError as error:
         return None, str(error)
-    return GenerationService(fast, batch_size, is_compiled), ""
+    return GenerationService(fast, generation.batch_size, is_compiled), ""

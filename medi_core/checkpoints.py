@@ -7,6 +7,7 @@ carries the vocabulary: nothing outside the folder is needed to use it.
 import copy
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -35,7 +36,9 @@ class Distillation:
     teacher: str
     """Id of the checkpoint whose tiles it learned to make in fewer steps."""
     num_inference_steps: int
-    """Denoising steps it is made for, 1 to 4; guidance is part of its weights, so that its scale is 1."""
+    """Denoising steps it is made for, 1 to 4."""
+    guidance_scale: float = 1.0
+    """Of guidance, what was measured best for it; 1 = none: it has learned tiles that need none."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,6 @@ class Checkpoint:
     def distillation(self) -> Distillation | None:
         """As `read_distillation`."""
         return read_distillation(self.folder)
-
-    @property
-    def distilled_steps(self) -> int | None:
-        """Steps that a few-step checkpoint is made for; `None` of any other."""
-        return None if self.distillation is None else self.distillation.num_inference_steps
 
     def facts(self) -> dict[str, Any]:
         """Plain JSON: its id, its vocabulary, and what it was distilled from, if it was."""
@@ -112,23 +110,25 @@ def read_held_out_patients(folder: Path) -> frozenset[str] | None:
 
 
 def read_distillation(folder: Path) -> Distillation | None:
-    """Of a few-step checkpoint: its teacher and its steps; `None` of any other.
+    """Of a few-step checkpoint: its teacher, steps and guidance; `None` of any other.
 
     Raises:
-        CheckpointError: the record is not a teacher with 1 to 4 steps.
+        CheckpointError: the record is not a teacher with 1 to 4 steps and a guidance scale.
     """
     record = read_training_config(folder).get("distillation")
     if record is None:
         return None
     given = record if isinstance(record, dict) else {}
-    teacher, steps = given.get("teacher"), given.get("num_inference_steps")
+    teacher, steps, scale = given.get("teacher"), given.get("num_inference_steps"), given.get("guidance_scale", 1.0)
     is_steps = isinstance(steps, int) and not isinstance(steps, bool) and 1 <= steps <= MAX_DISTILLED_STEPS
-    if not isinstance(teacher, str) or not teacher or not is_steps:
+    is_scale = isinstance(scale, int | float) and not isinstance(scale, bool) and 0 <= scale < math.inf
+    if not isinstance(teacher, str) or not teacher or not is_steps or not is_scale:
         raise CheckpointError(
-            f"{folder.name}/{TRAINING_CONFIG}: distillation is {record!r}; it must hold a teacher (name@digest) and "
-            f"num_inference_steps from 1 to {MAX_DISTILLED_STEPS}: correct it, or take it out"
+            f"{folder.name}/{TRAINING_CONFIG}: distillation is {record!r}; it must hold a teacher (name@digest), "
+            f"num_inference_steps from 1 to {MAX_DISTILLED_STEPS} and may hold a guidance_scale from 0: correct it, "
+            "or take it out"
         )
-    return Distillation(teacher, steps)
+    return Distillation(teacher, steps, float(scale))
 
 
 def list_checkpoints(root: Path) -> list[str]:

@@ -11,11 +11,15 @@ QUIET = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
 """What libraries read from the environment, before they are imported, so that nothing is sent anywhere."""
 
 
+TEACHER = "medi-128"
+"""The shipped checkpoint that takes many steps: what others are adapted or distilled from."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """Start-up settings, the same for the app and the CLI. In the environment: MEDI_CHECKPOINT, MEDI_DEVICE, …"""
 
-    checkpoint: str = "medi-128"
+    checkpoint: str = "medi-128-fast"
     """A name below `checkpoints_dir`, a folder or a hub id."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
@@ -47,7 +51,7 @@ class Settings:
     """auto, on or off: the denoiser through `torch.compile`; auto is on for CUDA alone. Off, but for the app, which
     runs for long enough that the minute of compilation pays."""
     fast_checkpoint: str = "medi-128-fast"
-    """Of instant tiles: a few-step checkpoint with the vocabulary of the main one. It may be missing."""
+    """Of instant tiles, where the main checkpoint takes many steps: a few-step one of its vocabulary, if there is."""
 
     def __post_init__(self) -> None:
         if self.rate_limit < 0:

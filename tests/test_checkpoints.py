@@ -388,13 +388,15 @@ def test_held_out_patients_that_cannot_be_read_are_refused(root, record):
 
 
 def test_a_few_step_checkpoint_names_its_teacher_and_its_steps(root):
-    assert load(root).distilled_steps is None
+    assert load(root).distillation is None
     assert "distillation" not in load(root).facts()
     record = {"teacher": "toy@0123456789ab", "num_inference_steps": 3}
     (root / "toy" / "training_config.json").write_text(json.dumps({"distillation": record}))
     loaded = load(root)
-    assert (loaded.distillation.teacher, loaded.distilled_steps) == ("toy@0123456789ab", 3)
-    assert loaded.facts()["distillation"] == record
+    assert (loaded.distillation.teacher, loaded.distillation.num_inference_steps) == ("toy@0123456789ab", 3)
+    assert loaded.facts()["distillation"] == record | {"guidance_scale": 1.0}
+    (root / "toy" / "training_config.json").write_text(json.dumps({"distillation": record | {"guidance_scale": 1.5}}))
+    assert load(root).distillation.guidance_scale == 1.5
 
 
 @pytest.mark.parametrize(
@@ -407,6 +409,8 @@ def test_a_few_step_checkpoint_names_its_teacher_and_its_steps(root):
         {"teacher": "toy@1"},
         {"teacher": "", "num_inference_steps": 2},
         {"num_inference_steps": 2},
+        {"teacher": "toy@1", "num_inference_steps": 2, "guidance_scale": -1},
+        {"teacher": "toy@1", "num_inference_steps": 2, "guidance_scale": "1"},
         [2],
     ],
 )

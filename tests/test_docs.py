@@ -14,6 +14,7 @@ from medi_core.data.reference_set import read_reference, require_match
 from medi_core.data.tile_files import read_provenance
 from medi_core.models.encoder_catalogue import DEFAULT_ENCODER
 from medi_core.services.release import STALE, Places, artefacts
+from medi_core.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -35,7 +36,7 @@ def test_the_tree_in_the_readme_names_every_module():
 
 
 def test_the_shipped_checkpoint_its_card_and_its_welcome_tiles_belong_together():
-    checkpoint = load_checkpoint("medi-128", ROOT / "checkpoints", torch.device("cpu"), torch.float32)
+    checkpoint = load_checkpoint(Settings().checkpoint, ROOT / "checkpoints", torch.device("cpu"), torch.float32)
     record = json.loads((checkpoint.folder / "training_config.json").read_text())
     assert f"{record['step']:,} steps, {record['tiles_seen']:,} tiles" in " ".join(checkpoint.model_card.split())
     welcome = [read_provenance(path.read_bytes()) for path in sorted((ROOT / "assets/welcome").glob("*.png"))]
@@ -45,7 +46,7 @@ def test_the_shipped_checkpoint_its_card_and_its_welcome_tiles_belong_together()
 
 def test_no_shipped_artefact_table_or_sentence_is_of_another_checkpoint():
     """What is stale is named: `release` makes it anew, but for sentences, which somebody writes (docs/release.md)."""
-    checkpoint = load_checkpoint("medi-128", ROOT / "checkpoints", torch.device("cpu"), torch.float32)
+    checkpoint = load_checkpoint(Settings().checkpoint, ROOT / "checkpoints", torch.device("cpu"), torch.float32)
     found = artefacts(Places(ROOT / "assets", ROOT / "docs", checkpoint.folder), checkpoint.id)
     assert [(a.where, a.name, a.checkpoints) for a in found if a.status(checkpoint.id) == STALE] == []
     current = {a.name for a in found if a.status(checkpoint.id) == "current"}
@@ -53,7 +54,7 @@ def test_no_shipped_artefact_table_or_sentence_is_of_another_checkpoint():
 
 
 def test_the_shipped_reference_set_is_of_the_shipped_checkpoint_and_the_default_encoder():
-    checkpoint = load_checkpoint("medi-128", ROOT / "checkpoints", torch.device("cpu"), torch.float32)
+    checkpoint = load_checkpoint(Settings().checkpoint, ROOT / "checkpoints", torch.device("cpu"), torch.float32)
     reference = read_reference(ROOT / "assets/reference")
     require_match(reference, checkpoint.id, DEFAULT_ENCODER)
     requested = [json.loads(text) for text in reference.synthetic.tiles["requested"]]

@@ -21,6 +21,7 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from medi_core.services.publish_checks import space_card_faults
+from medi_core.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 USER_ID = 1000
@@ -152,7 +153,7 @@ def test_the_front_matter_is_what_spaces_and_zero_gpu_accept():
 
 def test_the_app_comes_up_where_a_space_runs_it_and_makes_a_tile(space):
     client = Client(space.url, verbose=False, analytics_enabled=False)
-    assert client.predict(api_name="/info")["checkpoint"].startswith("medi-128@")
+    assert client.predict(api_name="/info")["checkpoint"].startswith(f"{Settings().checkpoint}@")
     (tile,) = client.predict({"cancer_type": "Breast_invasive_carcinoma"}, seed=3, steps=2, api_name="/generate")
     with Image.open(tile["file"]) as image:
         assert image.size == (128, 128)

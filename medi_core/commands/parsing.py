@@ -24,7 +24,7 @@ def add_command(
     command.set_defaults(run=run, text=text or plain_text)
     command.add_argument("--json", action="store_true", help="answer as JSON")
     if checkpoint:
-        command.add_argument("--checkpoint", help="name, folder or hub id (default: medi-128)")
+        command.add_argument("--checkpoint", help="name, folder or hub id (default: medi-128-fast)")
         command.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps")
         command.add_argument("--dtype", help="auto, float32, bfloat16, float16")
         command.add_argument("--compile", help="auto, on, off: for thousands of tiles (default: off)")

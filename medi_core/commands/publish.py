@@ -19,7 +19,7 @@ def add_publish_commands(commands) -> None:
     """publish."""
     summary = "prepare the model and the Space for the Hugging Face Hub; --push sends them"
     command = add_command(commands, "publish", publish, summary, text=publish_text)
-    command.add_argument("--checkpoint", help="name below checkpoints/, or a folder (default: medi-128)")
+    command.add_argument("--checkpoint", help="name below checkpoints/, or a folder (default: medi-128-fast)")
     command.add_argument("--out", type=Path, default=DEFAULT_OUT, help=f"holds model/ and space/ ({DEFAULT_OUT})")
     command.add_argument("--model", metavar="OWNER/NAME", help="repository of the model")
     command.add_argument("--space", metavar="OWNER/NAME", help="repository of the Space")

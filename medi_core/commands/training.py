@@ -56,6 +56,7 @@ def add_training_commands(commands) -> None:
     command.add_argument("--checkpoint", help="the teacher: name, folder or hub id (default: medi-128)")
     command.add_argument("--out", type=Path, required=True, help="run folder: state, checkpoint, samples, log.csv")
     command.add_argument("--num-inference-steps", type=int, help="network evaluations a tile, 1 to 4 (default: 2)")
+    command.add_argument("--guidance-scale", type=float, help="recorded: what the student is to be used with")
     command.add_argument("--minutes", type=float, help="stop after so much wall-clock time")
     command.add_argument("--num-steps", type=int)
     command.add_argument("--global-batch", type=int, help="tiles a step (default: 16)")
@@ -108,7 +109,7 @@ def train_diffusion(flags: argparse.Namespace) -> dict[str, Any]:
 
 def adapt(flags: argparse.Namespace) -> dict[str, Any]:
     """Adapt a checkpoint to new centers."""
-    from medi_core.settings import Settings
+    from medi_core.settings import TEACHER, Settings
     from medi_core.training.adapt import AdaptationConfig
     from medi_core.training.adaptation_run import run_adaptation
 
@@ -119,7 +120,7 @@ def adapt(flags: argparse.Namespace) -> dict[str, Any]:
 
     fields = AdaptationConfig.__dataclass_fields__
     overrides = {name: value for name, value in vars(flags).items() if name in fields and value is not None}
-    settings = Settings.from_environment(checkpoint=flags.checkpoint)
+    settings = Settings.from_environment(checkpoint=flags.checkpoint or TEACHER)
     record = run_adaptation(
         flags.manifest,
         settings.checkpoint,
@@ -135,7 +136,7 @@ def adapt(flags: argparse.Namespace) -> dict[str, Any]:
 
 def distill(flags: argparse.Namespace) -> dict[str, Any]:
     """Distil a checkpoint, or go on with it."""
-    from medi_core.settings import Settings
+    from medi_core.settings import TEACHER, Settings
     from medi_core.training.distill import DistillationConfig
     from medi_core.training.distillation_run import run_distillation
 
@@ -148,7 +149,7 @@ def distill(flags: argparse.Namespace) -> dict[str, Any]:
         raise InvalidRequestError(f"--workers {flags.workers}: it must be 0 or more")
     fields = DistillationConfig.__dataclass_fields__
     overrides = {name: value for name, value in vars(flags).items() if name in fields and value is not None}
-    settings = Settings.from_environment(checkpoint=flags.checkpoint)
+    settings = Settings.from_environment(checkpoint=flags.checkpoint or TEACHER)
     step = run_distillation(
         flags.manifest,
         settings.checkpoint,

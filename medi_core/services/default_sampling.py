@@ -6,8 +6,6 @@ from typing import TypeVar
 from medi_core.checkpoints import Checkpoint
 
 DEFAULT_STEPS, DEFAULT_GUIDANCE = 12, 2.0  # as measured: docs/benchmarks.md, samplers
-DISTILLED_GUIDANCE = 1.0
-"""A few-step checkpoint has learned guided tiles: guidance is in its weights."""
 Request = TypeVar("Request")
 
 
@@ -17,8 +15,8 @@ def default_sampling(checkpoint: Checkpoint) -> tuple[int, float]:
     Raises:
         CheckpointError: its record of how it was distilled cannot be used.
     """
-    few = checkpoint.distilled_steps
-    return (DEFAULT_STEPS, DEFAULT_GUIDANCE) if few is None else (few, DISTILLED_GUIDANCE)
+    few = checkpoint.distillation
+    return (DEFAULT_STEPS, DEFAULT_GUIDANCE) if few is None else (few.num_inference_steps, few.guidance_scale)
 
 
 def settled(request: Request, sampling: tuple[int, float]) -> Request:

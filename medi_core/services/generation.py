@@ -44,21 +44,13 @@ class GenerationProgress:
 
 
 class GenerationService:
-    """The resident pipeline, whose forwards all requests of the moment share, and the tiles it made last.
+    """The resident pipeline, whose forwards all requests of the moment share, and the tiles it made last."""
 
-    Args:
-        find_elsewhere: where `find` looks for tiles that were made by another service.
-    """
-
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        batch_size: int,
-        is_compiled: bool = False,
-        find_elsewhere: Callable[[str], GeneratedTile | None] = lambda _: None,
-    ) -> None:
+    def __init__(self, checkpoint: Checkpoint, batch_size: int, is_compiled: bool = False) -> None:
         self.checkpoint, self._batch_size = checkpoint, batch_size
-        self.default_sampling, self._find_elsewhere = default_sampling(checkpoint), find_elsewhere
+        self.default_sampling = default_sampling(checkpoint)
+        self.find_elsewhere: Callable[[str], GeneratedTile | None] = lambda _: None
+        """Where `find` looks for tiles that another service made."""
         # on ZeroGPU each request runs in a process of its own: there is nobody to share with
         self._batcher = None if is_zero_gpu() else build_batcher(checkpoint.pipeline.denoiser, is_compiled)
         self._cache_lock = threading.Lock()
@@ -141,10 +133,11 @@ class GenerationService:
 
     def find(self, tile_id: str) -> GeneratedTile | None:
         """A tile made lately; `None` once it has left the cache (its provenance makes it again)."""
-        return self._tiles.get(tile_id) or self._find_elsewhere(tile_id)
+        return self._tiles.get(tile_id) or self.find_elsewhere(tile_id)
 
     def _gpu_seconds(self, request: GenerationRequest) -> int:
         """For how long ZeroGPU is asked, generously: overlapping windows denoise each pixel up to four times."""
+        request = settled(request, self.default_sampling)
         reports = self.checkpoint.pipeline.scheduler.order * request.num_inference_steps
         passes = 1 + len(active_terms(self._guidance(request)))
         overlap = 1 if request.window_px is None else 4

@@ -36,6 +36,8 @@ class DistillationConfig:
 
     num_inference_steps: int = 2
     """Network evaluations a tile of the student, 1 to 4."""
+    guidance_scale: float = 1.0
+    """To be used with the student; training knows none. Measure which is best (`benchmarks.kid`), then record it."""
     num_steps: int = 10_000
     global_batch: int = 16
     learning_rate: float = 1e-4

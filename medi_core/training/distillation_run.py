@@ -94,6 +94,7 @@ def _save(distillation: Distillation, out: Path, minutes: float, reports: list[D
         "distillation": {
             "teacher": teacher.id,
             "num_inference_steps": config.num_inference_steps,
+            "guidance_scale": config.guidance_scale,
             "step": training.step,
             "tiles_seen": training.tiles_seen,
             "minutes": minutes,

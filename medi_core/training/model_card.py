@@ -111,7 +111,8 @@ def _distillation(distillation: Mapping[str, Any] | None) -> str:
     settings, num = distillation["configuration"], distillation["num_inference_steps"]
     return (
         "## Distillation\n\n"
-        f"A few-step model: {num} network evaluations a tile, without guidance. The weights began as those of "
+        f"A few-step model: made for {num} denoising step{'s' * (num != 1)} and a guidance scale of "
+        f"{distillation['guidance_scale']:g}; more steps make worse tiles. The weights began as those of "
         f"{distillation['teacher']}, whose training and data are described here, and were trained against a "
         f"discriminator on the same training tiles: {distillation['step']:,} steps of {settings['global_batch']}, "
         f"{distillation['minutes'] / 60:.1f} hours (docs/training.md). What was measured of the teacher says nothing "

@@ -36,7 +36,7 @@ def build_about_tab(shared: Shared) -> None:
         gr.HTML(glossary_html(), padding=False)
     with gr.Accordion("Model card of the generator, data and licences", open=True):
         gr.Markdown(_without_front_matter(checkpoint.model_card) or "This checkpoint has no model card.")
-    if instant:
+    if instant not in (None, shared.services.generation):
         with gr.Accordion("Model card of the few-step model of instant tiles", open=False):
             gr.Markdown(_without_front_matter(instant.checkpoint.model_card) or "It has no model card.")
     with gr.Accordion("Model card of the classifier", open=False):
@@ -64,7 +64,8 @@ def _instant(fast: Checkpoint | None, reason: str) -> str:
 def _few_steps(checkpoint: Checkpoint) -> str:
     if (few := checkpoint.distillation) is None:
         return ""
-    return f"; a few-step model, {count(few.num_inference_steps, 'step')}, distilled from `{few.teacher}`"
+    guided = f", guidance {few.guidance_scale:g}" if few.guidance_scale != 1 else ""
+    return f"; a few-step model, {count(few.num_inference_steps, 'step')}{guided}, distilled from `{few.teacher}`"
 
 
 def _without_front_matter(card: str) -> str:

@@ -87,13 +87,11 @@ def towards_badge(vocabulary: Vocabulary, record: MetadataRecord, towards: str) 
     return support_badge(vocabulary, replace(record, center=towards)) if towards else ""
 
 
-def said_html(tiles: Sequence[GeneratedTile], seconds: float) -> str:
+def said_html(tiles: Sequence[GeneratedTile], seconds: float, has_full: bool) -> str:
     """HTML: how long these tiles took, as measured, and what made them."""
     steps, name = count(tiles[0].num_inference_steps, "step"), escape(tiles[0].checkpoint_id)
-    return (
-        f'<p class="medi-note"><b>{count(len(tiles), "tile")} in {seconds:.2f} s</b>, {steps}, {name}: a few-step '
-        f"model, made for quick looks. “{FULL}” makes the same record and seeds with the main checkpoint.</p>"
-    )
+    full = f": a few-step model. “{FULL}” makes the same record and seeds with the main checkpoint" if has_full else ""
+    return f'<p class="medi-note"><b>{count(len(tiles), "tile")} in {seconds:.2f} s</b>, {steps}, {name}{full}.</p>'
 
 
 def pause_seconds(rate_limit: float) -> float:
@@ -122,6 +120,7 @@ def wire_instant(
         badge_of: record → HTML of its support and trust.
     """
     instant, vocabulary = shared.services.instant, shared.services.generation.vocabulary
+    has_full = instant is not shared.services.generation  # else the main checkpoint is the few-step one
     pause = pause_seconds(shared.services.settings.rate_limit)
     num_tiles, seed = drawn_from
     most_tiles = num_tiles.maximum
@@ -135,7 +134,8 @@ def wire_instant(
         at = before.index(selected) if before and selected in before else len(tiles)
         large = detail.show(tiles[at], with_verdict=False) if at < len(tiles) else [gr.skip()] * len(detail.outputs)
         items = [(gallery_image(tile), f"seed {tile.seed}") for tile in tiles]
-        return [items, [t.id for t in tiles], gr.update(visible=False), said_html(tiles, seconds), *large], seconds
+        said = said_html(tiles, seconds, has_full)
+        return [items, [t.id for t in tiles], gr.update(visible=False), said, *large], seconds
 
     @reported
     def on_change(is_on, stop: RunStop | None, before, selected, towards, share, num, first, *values):
@@ -155,7 +155,7 @@ def wire_instant(
         return (
             tiles if is_on else gr.update(maximum=most_tiles),
             gr.update(visible=is_on),
-            gr.update(value=FULL if is_on else GENERATE),
+            gr.update(value=FULL if is_on and has_full else GENERATE),
         )
 
     quiet = {"show_progress": "hidden", "api_visibility": "private"}

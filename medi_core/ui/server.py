@@ -92,7 +92,7 @@ class Server:
     def stop(self) -> None:
         """Take no more work, finish the running step, tell those who wait, close."""
         self._is_stopping.set()
-        for service in filter(None, (self._services.generation, self._services.instant)):
+        for service in {self._services.generation, self._services.instant} - {None}:
             service.stop(FAREWELL_SECONDS)
         _wait_until(lambda: not self.blocks.is_answering(), FAREWELL_SECONDS)
         self.blocks.close(verbose=False)

@@ -125,5 +125,15 @@ def test_one_that_takes_many_steps_is_left_off(settings, toy_vocabulary, record,
 
 def test_on_zero_gpu_there_are_none(settings, toy_vocabulary, monkeypatch):
     save_checkpoint(build_tiny_pipeline(toy_vocabulary), settings.checkpoints_dir / "fast", DISTILLED)
-    monkeypatch.setattr("medi_core.services.instant.is_zero_gpu", lambda: True)
+    monkeypatch.setattr("medi_core.bootstrap.is_zero_gpu", lambda: True)
     assert "ZeroGPU" in build_services(settings).instant_off
+
+
+def test_a_few_step_main_checkpoint_makes_the_instant_tiles_too(settings, toy_vocabulary):
+    save_checkpoint(build_tiny_pipeline(toy_vocabulary), settings.checkpoints_dir / "fast", DISTILLED)
+    services = build_services(replace(settings, checkpoint="fast", fast_checkpoint="missing"))
+    assert services.instant is services.generation
+    assert services.generation.default_sampling[0] == DISTILLED["distillation"]["num_inference_steps"]
+    (tile,) = services.instant.generate(GenerationRequest(MetadataRecord(), (3,)))
+    assert services.generation.find(tile.id) is tile
+    assert services.generation.find("nothing") is None
