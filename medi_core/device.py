@@ -17,6 +17,10 @@ MEASURED_ROUNDS = (3, 12)
 """At least and at most; the fastest counts, so that what else runs on the machine does not."""
 MEASURED_SECONDS = 0.25
 """No round is begun later."""
+MEASURED_ROWS = {"cpu": 4}
+"""As many as a micro-batch has."""
+ACCELERATOR_ROWS = 256
+"""More than a micro-batch: of few rows the time is that of launching kernels, which is the same in every format."""
 
 
 def is_zero_gpu() -> bool:
@@ -109,14 +113,14 @@ def measured_seconds(device: torch.device) -> dict[torch.dtype, float]:
 
 @torch.inference_mode()
 def _layers(device: torch.device, dtype: torch.dtype) -> Callable[[], torch.Tensor]:
-    """Two levels of the denoiser, and the four rows that a micro-batch has on a CPU."""
+    """Two levels of the denoiser, and a batch to run them on."""
     with torch.random.fork_rng(devices=()):  # nobody's random numbers are used up
         layers = [nn.GroupNorm(32, 96), nn.SiLU(), nn.Conv2d(96, 96, 3, padding=1)]
         layers += [nn.Conv2d(96, 192, 3, 2, padding=1), nn.GroupNorm(32, 192), nn.SiLU()]
         network = nn.Sequential(*layers, nn.Conv2d(192, 192, 3, padding=1))
     network.to(device, dtype, memory_format=torch.channels_last)
-    x = torch.linspace(-1, 1, 4 * 96 * 32 * 32).view(4, 96, 32, 32)
-    x = x.to(device, dtype, memory_format=torch.channels_last)
+    x = torch.linspace(-1, 1, 96 * 32 * 32).view(1, 96, 32, 32).to(device, dtype)
+    x = x.repeat(MEASURED_ROWS.get(device.type, ACCELERATOR_ROWS), 1, 1, 1).to(memory_format=torch.channels_last)
     return partial(torch.inference_mode()(network), x)
 
 
@@ -127,7 +131,7 @@ def _seconds_of(run: Callable[[], torch.Tensor], device: torch.device) -> float:
         clock, synchronize = time.process_time if is_fine else time.perf_counter, lambda: None
     else:
         clock = time.perf_counter
-        synchronize = torch.cuda.synchronize if device.type == "cuda" else torch.mps.synchronize
+        synchronize = partial(torch.cuda.synchronize, device) if device.type == "cuda" else torch.mps.synchronize
     synchronize()
     start = clock()
     run()

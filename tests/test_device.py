@@ -6,6 +6,7 @@ import torch
 from medi_core import device
 from medi_core.device import candidates, choose_compile, choose_device, choose_dtype, measured_seconds
 from medi_core.errors import InvalidRequestError
+from medi_core.pipelines.row_batcher import ACCELERATOR_MICRO_BATCH, MICRO_BATCH
 
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda:0"), torch.device("mps")
 
@@ -110,6 +111,20 @@ def test_the_fastest_round_counts(monkeypatch):
     monkeypatch.setattr(device, "_layers", lambda *_: lambda: None)
     monkeypatch.setattr(device, "_seconds_of", lambda *_: next(clock))
     assert measured_seconds.__wrapped__(CPU) == {F32: 1.0, BF16: 4.0}
+
+
+def test_it_is_the_measured_gpu_that_is_waited_for(monkeypatch):
+    done = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda on=None: done.append(on))
+    second = torch.device("cuda:1")
+    assert device._seconds_of(lambda: done.append("run"), second) >= 0
+    assert done == [second, "run", second]
+
+
+def test_an_accelerator_gets_more_than_it_takes_to_launch():
+    rows = {kind: len(device._layers(torch.device(kind), F32)()) for kind in ("cpu", "meta")}
+    assert rows["cpu"] == MICRO_BATCH["cpu"]
+    assert rows["meta"] > ACCELERATOR_MICRO_BATCH
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from playwright.sync_api import sync_playwright
 from tests.browser.driver import CHROMIUM, FLAGS, RUN_MS, open_page, serve_app, visit_tabs
 
 FOLDER = Path(__file__).parent
+README_PICTURE = FOLDER.parents[1] / "assets" / "screenshot.png"
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 SCHEMES = ("light", "dark")
 MAX_BYTES = 120_000
@@ -18,7 +19,7 @@ SETTLED_MS = 2000
 
 
 def main() -> None:
-    """All of them, into this folder. No tile shown is real: the app is started without any."""
+    """All of them, into this folder, and that of the README. No tile shown is real: the app is started without any."""
     with (
         tempfile.TemporaryDirectory() as data,
         serve_app(MEDI_DATA_DIR=data, MEDI_TILES="") as url,
@@ -40,7 +41,10 @@ def main() -> None:
                     page.wait_for_timeout(SETTLED_MS)
                     page.evaluate("scrollTo(0, 0)")
                     name = "-".join(filter(None, names)).lower().replace(" ", "-")
-                    save(page.screenshot(), FOLDER / f"{name}-{size}-{scheme}.jpg")
+                    png = page.screenshot()
+                    save(png, FOLDER / f"{name}-{size}-{scheme}.jpg")
+                    if (name, size, scheme) == ("generate", "desktop", "light"):
+                        Image.open(io.BytesIO(png)).convert("RGB").quantize().save(README_PICTURE, optimize=True)
                 context.close()
         browser.close()
 

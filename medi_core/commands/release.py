@@ -1,6 +1,7 @@
 """The command that makes everything anew that a checkpoint made, or that is said of it."""
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -27,8 +28,8 @@ STEPS = {
     "experiment": "tables of docs/experiment.md",
     "screenshots": "every tab, as pictures; needs Chromium",
 }
-OPT_IN = ("class-only", "experiment", "screenshots")
-"""Run if asked for: by a flag of their own, or by --only."""
+MADE_FROM = {"docs": {"reference", "class-only"}, "experiment": {"reference"}}
+"""Steps that are done again after others, though the checkpoint is the same."""
 DEFAULT_PAIR, DEFAULT_FOCUS = 12, 36
 
 
@@ -36,7 +37,7 @@ def add_release_commands(commands) -> None:
     """release."""
     summary = "after a change of checkpoint: make anew all that it made and all figures of it; goes on where it stopped"
     command = add_command(commands, "release", release, summary, text=release_text, checkpoint=True)
-    command.add_argument("--manifest", type=Path, help="real grid tiles of all splits; every step but a look needs it")
+    command.add_argument("--manifest", type=Path, help="real grid tiles of all splits, for reference and regions")
     command.add_argument("--only", nargs="+", choices=STEPS, metavar="STEP", help=f"of {', '.join(STEPS)}")
     command.add_argument("--again", action="store_true", help="also what this checkpoint has made already")
     command.add_argument("--list", action="store_true", help="say which checkpoint each artefact is of; make nothing")
@@ -99,18 +100,17 @@ def chosen_steps(flags: argparse.Namespace) -> list[str]:
 def _run(flags: argparse.Namespace, services: "Services", places: "Places") -> list[dict[str, Any]]:
     from medi_core.services.release import artefacts
 
-    steps, is_new = chosen_steps(flags), False
-    done = []
-    for step in steps:
+    made, done = set(), []
+    for step in chosen_steps(flags):
         before = artefacts(places, services.checkpoint.id)
-        is_done = _is_done(step, before, services.checkpoint.id) and not (is_new and step == "docs")
-        if is_done and not flags.again:
+        is_done = _is_done(step, before, services.checkpoint.id)
+        if is_done and not flags.again and not made & MADE_FROM.get(step, set()):
             done.append({"step": step, "done": "skipped: of this checkpoint already", "minutes": 0.0})
             continue
         _say(flags, f"{step}: {STEPS[step]}")
         start = time.monotonic()
         _MAKERS[step](flags, services, places)
-        is_new |= step in ("reference", "class-only")
+        made.add(step)
         done.append({"step": step, "done": "made", "minutes": round((time.monotonic() - start) / 60, 2)})
         _say(flags, f"{step}: made in {done[-1]['minutes']:.1f} min")
     return done
@@ -166,8 +166,7 @@ def _class_only(flags: argparse.Namespace, services: "Services", places: "Places
 
 def _regions(flags: argparse.Namespace, services: "Services", places: "Places") -> None:
     where = ["--manifest", str(flags.manifest.resolve()), "--into", str(places.fidelity.resolve())]
-    of = ["--checkpoint", str(services.checkpoint.folder), "--regions", str(flags.regions)]
-    _module("benchmarks.regions", *of, *where)
+    _module(services, "benchmarks.regions", "--regions", str(flags.regions), *where)
 
 
 def _docs(_flags: argparse.Namespace, services: "Services", places: "Places") -> None:
@@ -187,27 +186,34 @@ def _docs(_flags: argparse.Namespace, services: "Services", places: "Places") ->
     write_block(places.card, MEASURED, release_blocks.measured(services, rows), below="## Measured")
 
 
-def _experiment(_flags: argparse.Namespace, _services: "Services", places: "Places") -> None:
+def _experiment(_flags: argparse.Namespace, services: "Services", places: "Places") -> None:
     reference = ["--reference", str((places.assets / "reference").resolve())]
-    _module("benchmarks.experiment_tables", *reference, "--into", str(places.experiment.resolve()))
+    _module(services, "benchmarks.experiment_tables", *reference, "--into", str(places.experiment.resolve()))
 
 
-def _screenshots(_flags: argparse.Namespace, services: "Services", places: "Places") -> None:
+def _screenshots(_flags: argparse.Namespace, services: "Services", _places: "Places") -> None:
     from medi_core.services.release import SCREENSHOTS, STAMP
 
-    _module("docs.screenshots.make")
-    (places.docs / SCREENSHOTS / STAMP).write_text(f"{services.checkpoint.id}\n", encoding="utf-8")
+    _module(services, "docs.screenshots.make")
+    (PROJECT_ROOT / "docs" / SCREENSHOTS / STAMP).write_text(f"{services.checkpoint.id}\n", encoding="utf-8")
 
 
-def _module(name: str, *arguments: str) -> None:
-    """A script of the project in a process of its own, for no module of ours imports it.
+def _module(services: "Services", name: str, *arguments: str) -> None:
+    """A script of the project in a process of its own, for no module of ours imports it; of the same checkpoint.
 
     Raises:
         InvalidRequestError: it failed; what it said stands above.
     """
+    settings = services.settings
+    environment = os.environ | {
+        "MEDI_CHECKPOINT": str(services.checkpoint.folder.resolve()),
+        "MEDI_ASSETS_DIR": str(settings.assets_dir.resolve()),
+        "MEDI_DEVICE": settings.device,
+        "MEDI_DTYPE": settings.dtype,
+    }
     command = [sys.executable, "-m", name, *arguments]
-    code = subprocess.run(command, check=False, cwd=PROJECT_ROOT, stdout=subprocess.DEVNULL).returncode
-    if code:
+    run = subprocess.run(command, check=False, cwd=PROJECT_ROOT, env=environment, stdout=subprocess.DEVNULL)
+    if code := run.returncode:
         raise InvalidRequestError(f"python -m {name} ended with {code}: see above, then run this again")
 
 

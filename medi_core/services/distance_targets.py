@@ -13,13 +13,13 @@ from medi_core.data.patients import in_turns, patients_of
 from medi_core.data.reference_set import ReferenceSet, is_train_split
 from medi_core.errors import TooFewTilesError
 from medi_core.metadata.schema import display_name
-from medi_core.metrics.intervals import proportion_interval
+from medi_core.metrics.intervals import NO_INTERVAL, proportion_interval
 from medi_core.metrics.jackknife import jackknife_interval
 from medi_core.metrics.kernel import kernel_distance
 from medi_core.metrics.prdc import precision_recall_density_coverage
 from medi_core.metrics.probes import held_out_predictions
 from medi_core.services.fidelity import ASKED, CELL, FLOOR, HELD_OUT, OPEN, matched_rows
-from medi_core.services.release_targets import AT_MOST, NAN, WITHIN, Target
+from medi_core.services.release_targets import AT_MOST, NAN, NOT_MEASURED, WITHIN, Target
 from medi_core.services.synthetic_bank import MIN_FOCUS_PATIENTS, TRAINED, UNSEEN
 
 BASELINE = "class-only checkpoint"
@@ -76,13 +76,16 @@ class _Tiles:
         """Kernel distance of all tiles of both, with its interval over patients and seeds."""
         sides = [self.features[side.index] for side in (first, second)]
         if min(map(len, sides)) < MIN_SYNTHETIC:
-            return NAN, (NAN, NAN)
+            return NAN, NO_INTERVAL
 
         def statistic(kept: list[np.ndarray]) -> float:
             return kernel_distance(*(side[rows] for side, rows in zip(sides, kept, strict=True)))
 
-        groups = [_cases(first), _cases(second)]
-        return kernel_distance(*sides), jackknife_interval(statistic, groups, NUM_BLOCKS)
+        try:
+            interval = jackknife_interval(statistic, [_cases(first), _cases(second)], NUM_BLOCKS)
+        except TooFewTilesError:  # one patient has nearly all of a side
+            interval = NO_INTERVAL
+        return kernel_distance(*sides), interval
 
 
 def _cases(side: pd.DataFrame) -> pd.Series:
@@ -220,4 +223,6 @@ def _floor(floor: tuple[float, tuple[float, float]]) -> str:
 
 def _with_interval(found: tuple[float, tuple[float, float]]) -> str:
     value, (low, high) = found
+    if value != value:
+        return NOT_MEASURED
     return f"{value:.4g}" if low != low else f"{value:.4g} [{low:.4g}, {high:.4g}]"

@@ -101,6 +101,7 @@ class Distillation:
         )
         pipeline = teacher.pipeline
         self.training.load_weights(TrainingModel(pipeline.metadata_embedder, pipeline.denoiser).state_dict())
+        self.training.initial_checkpoint = teacher.id
         torch.manual_seed(config.seed)
         features = StageFeatures(config.discriminator_network).to(self.device, memory_format=torch.channels_last)
         self.discriminator = TileDiscriminator(dataset.vocabulary.to_dict(), features)
@@ -125,10 +126,12 @@ class Distillation:
         with torch.no_grad():
             for name, parameter in self.discriminator.named_parameters():
                 parameter.copy_(tensors[f"weight.{name}"])
-                keys = ("step", "exp_avg", "exp_avg_sq")
-                saved = {key: tensors.get(f"moment.{key}.{name}") for key in keys}
-                if saved["step"] is not None:
-                    self.optimizer.state[parameter] = saved
+                self.optimizer.state[parameter] = {
+                    # laid out and placed as the parameter is, but for the number of steps, which stays on the CPU
+                    key: saved if key == "step" else torch.empty_like(parameter).copy_(saved)
+                    for key in ("step", "exp_avg", "exp_avg_sq")
+                    if (saved := tensors.get(f"moment.{key}.{name}")) is not None
+                }
 
     @property
     def device(self) -> torch.device:

@@ -82,6 +82,10 @@ def _resume(distillation: Distillation, folder: Path) -> float:
     tensors = load_tensors(folder, "adversary")
     if not tensors:
         raise CheckpointError(f"{folder} is of a training, not of a distillation; give another folder")
+    teacher, before = distillation.teacher.id, distillation.training.initial_checkpoint
+    if before not in (teacher, None):  # absent in states of before it was noted
+        raise CheckpointError(f"{folder} is of a student of {before}, not of {teacher}; give that or another folder")
+    distillation.training.initial_checkpoint = teacher
     distillation.load_adversary(tensors)
     return minutes
 

@@ -2,13 +2,16 @@
 
 import json
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
 from medi_core.cli import main
+from medi_core.commands import release
 from medi_core.commands.release import STEPS
 from medi_core.projection import ProjectionConfig
 from medi_core.services.release import FIDELITY_BLOCKS, block_of
+from medi_core.settings import PROJECT_ROOT, Settings
 from tests.services.conftest import built_reference, cheap_encoder, referenced  # noqa: F401  fixtures
 
 QUICK = ["--device", "cpu", "--dtype", "float32", "--json"]
@@ -88,9 +91,52 @@ def test_what_a_step_needs_is_said_before_anything_is_made(docs, capsys, referen
     assert not (referenced.settings.assets_dir / "welcome").exists()
 
 
-def test_the_page_about_it_names_every_step():
-    from medi_core.settings import PROJECT_ROOT
+@pytest.mark.parametrize("step", ["regions", "experiment", "screenshots"])
+def test_what_runs_beside_it_is_of_the_same_checkpoint_and_device(step, tmp_path, monkeypatch):
+    calls = []
 
+    def run_script(command, **how):
+        calls.append((command, how["env"]))
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(release.subprocess, "run", run_script)
+    monkeypatch.setattr(release, "PROJECT_ROOT", tmp_path)
+    (tmp_path / "docs" / "screenshots").mkdir(parents=True)
+    monkeypatch.setenv("MEDI_CHECKPOINT", "another")
+    folder = tmp_path / "tiny"
+    services = SimpleNamespace(
+        settings=Settings(device="cuda:1", dtype="float16", assets_dir=tmp_path / "assets"),
+        checkpoint=SimpleNamespace(folder=folder, id="tiny@000000000000"),
+    )
+    places = SimpleNamespace(assets=tmp_path, fidelity=tmp_path / "f.md", experiment=tmp_path / "e.md")
+    release._MAKERS[step](SimpleNamespace(manifest=tmp_path / "tiles.csv", regions=1), services, places)
+    ((_, environment),) = calls
+    assert environment["MEDI_CHECKPOINT"] == str(folder)
+    assert (environment["MEDI_DEVICE"], environment["MEDI_DTYPE"]) == ("cuda:1", "float16")
+    assert environment["MEDI_ASSETS_DIR"] == str(tmp_path / "assets")
+    if step == "screenshots":
+        assert "tiny@000000000000" in (tmp_path / "docs" / "screenshots" / "checkpoint.txt").read_text()
+
+
+def test_what_is_made_from_a_new_set_is_made_anew_though_the_checkpoint_is_the_same(monkeypatch):
+    made = []
+    makers = {step: lambda *_, step=step: made.append(step) for step in STEPS}
+    monkeypatch.setattr(release, "_MAKERS", makers)
+    monkeypatch.setattr(release, "_is_done", lambda step, *_: step != "reference")
+    monkeypatch.setattr("medi_core.services.release.artefacts", lambda *_: [])
+    flags = SimpleNamespace(
+        only=["welcome", "reference", "docs", "experiment"],
+        manifest="tiles.csv",
+        class_only=None,
+        again=False,
+        json=True,
+    )
+    flags.with_experiment = flags.with_screenshots = False
+    release._run(flags, SimpleNamespace(checkpoint=SimpleNamespace(id="tiny@000000000000")), None)
+    assert made == ["reference", "docs", "experiment"]
+
+
+def test_the_page_about_it_names_every_step():
     page = (PROJECT_ROOT / "docs" / "release.md").read_text()
     assert [step for step in STEPS if f"| {step} |" not in page] == []
     assert "python -m medi_core release --list" in page

@@ -121,6 +121,27 @@ def test_one_patient_gives_an_interval_over_his_tiles_and_the_row_says_so():
     assert np.isfinite(target.interval).all()
 
 
+def test_a_patient_with_nearly_all_tiles_leaves_the_distance_without_an_interval():
+    uneven = build()
+    is_never = (uneven.tiles["split"] == "test") & (uneven.tiles["cancer_type"] == "colon")
+    rows = uneven.tiles.index[is_never & (uneven.tiles["center"] == "Paris")]
+    uneven.tiles.loc[rows, "patient_id"] = ["two", *["one"] * (len(rows) - 1)]
+    target = by_name(distance_targets(uneven))["KID, never seen colon at Paris, against the nearest seen cell"]
+    assert target.n_patients == 2
+    assert np.isfinite(target.value)
+    assert np.isnan(target.interval).all()
+
+
+def test_a_floor_of_too_few_tiles_is_called_not_measured():
+    few = build()
+    is_train = (few.tiles["split"] == "train") & (few.tiles["cancer_type"] == "lung")
+    rows = few.tiles.index[is_train & (few.tiles["center"] == "Paris")][4:]
+    few.tiles.loc[rows, "split"] = "val"
+    target = by_name(distance_targets(few))["KID, lung at Paris"]
+    assert target.note == "real, other patients: not measured"
+    assert target.verdict == "not measured"
+
+
 def test_validation_patients_have_no_say():
     reference = build()
     as_validation = reference.tiles.assign(split=reference.tiles["split"].replace("test", "val"))

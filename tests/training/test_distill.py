@@ -145,6 +145,27 @@ def test_two_runs_that_add_up_equal_one(toy_manifest, teacher_folder, tmp_path):
     assert [name for name in one if not torch.equal(one[name], two[name])] == []
 
 
+def test_moments_come_back_where_and_as_the_parameters_lie(start):
+    before, after = start(), start()
+    next(before.steps())
+    after.load_adversary({name: tensor.contiguous() for name, tensor in before.adversary().items()})  # as saved
+    for parameter in after.discriminator.parameters():
+        state = after.optimizer.state[parameter]
+        assert {state[key].stride() for key in ("exp_avg", "exp_avg_sq")} == {parameter.stride()}
+    assert all(torch.equal(after.adversary()[name], tensor) for name, tensor in before.adversary().items())
+
+
+def test_a_student_of_another_teacher_is_not_gone_on_with(toy_manifest, teacher_folder, tmp_path):
+    distil(toy_manifest, teacher_folder, tmp_path / "run", replace(CONFIG, num_steps=1))
+    state = tmp_path / "run" / "state" / "progress.json"
+    progress = json.loads(state.read_text())
+    state.write_text(json.dumps(progress | {"initial_checkpoint": "teacher@000000000000"}))
+    with pytest.raises(CheckpointError, match="a student of teacher@000000000000, not of checkpoint@"):
+        distil(toy_manifest, teacher_folder, tmp_path / "run")
+    state.write_text(json.dumps(progress | {"initial_checkpoint": None}))  # of before it was noted
+    assert distil(toy_manifest, teacher_folder, tmp_path / "run", replace(CONFIG, num_steps=2)) == 2
+
+
 def test_the_checkpoint_says_whose_student_it_is_and_makes_tiles(toy_manifest, teacher_folder, tmp_path):
     distil(toy_manifest, teacher_folder, tmp_path / "run")
     teacher, student = (
