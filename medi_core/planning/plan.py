@@ -141,6 +141,12 @@ class AugmentationPlan:
             raise PlanError(f"the plan cannot be read: {error}; make one with `plan`") from error
 
 
+def require_tiles(plan: AugmentationPlan) -> None:
+    """Raises: PlanError: there is nothing to make."""
+    if not plan.num_tiles:
+        raise PlanError("the plan asks for no tile: choose another target, or a lower threshold of trust")
+
+
 def write_plan(plan: AugmentationPlan, path: Path) -> None:
     """As JSON.
 

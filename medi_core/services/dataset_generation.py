@@ -30,7 +30,7 @@ from medi_core.data.shard_files import (
 from medi_core.data.tile_files import encode_png, manifest_row
 from medi_core.errors import InvalidRequestError, PlanError
 from medi_core.planning.plan import AugmentationPlan, write_plan
-from medi_core.planning.shards import DEFAULT_SHARD_SIZE, CellTiles, Shard, shards_of
+from medi_core.planning.shards import DEFAULT_SHARD_SIZE, CellTiles, Shard, require_shard_size, shards_of
 from medi_core.services.augmentation import AugmentationService
 from medi_core.services.export import strength_or_none
 from medi_core.services.generated_tile import GeneratedTile
@@ -60,6 +60,7 @@ class DatasetOptions:
     def __post_init__(self) -> None:
         if self.form not in SUFFIX:
             raise PlanError(f"format {self.form!r} is unknown; known: {', '.join(SUFFIX)}")
+        require_shard_size(self.shard_size)
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,16 @@ class DatasetProgress:
     def seconds_left(self) -> float | None:
         """At the rate of this run; `None` before its first tile."""
         return (self.total - self.done) * self.seconds / self.made if self.made else None
+
+
+def require_usable(options: DatasetOptions) -> None:
+    """What can be told of options without a checkpoint.
+
+    Raises:
+        ManifestError: the training regions to compare with cannot be used.
+    """
+    if options.drop_copies_of is not None:
+        training_rows(options.drop_copies_of)
 
 
 Report = Callable[[str, int], None]
