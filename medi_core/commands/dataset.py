@@ -36,12 +36,18 @@ def add_dataset_commands(commands) -> None:
 
 def generate_dataset(flags: argparse.Namespace) -> dict[str, Any]:
     """Run a plan."""
-    from medi_core.bootstrap import build_services
-    from medi_core.planning.plan import read_plan
-    from medi_core.services.dataset_generation import DatasetOptions
+    from medi_core.planning.plan import read_plan, require_tiles
 
     plan, settings = read_plan(flags.plan), settings_of(flags)
+    require_tiles(plan)
+
+    from medi_core.services.dataset_generation import DatasetOptions, require_usable
+
     options = DatasetOptions(flags.format, flags.shard_size, flags.drop_unrecognised, flags.drop_copies)
+    require_usable(options)  # before the checkpoint takes its seconds
+
+    from medi_core.bootstrap import build_services
+
     engine = None
     if flags.engine == "ray":
         from medi_core.engines.ray_data import RayEngine

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medi_core.commands.parsing import add_command, add_encoder, markdown_table, settings_of
-from medi_core.errors import PlanError
+from medi_core.errors import ManifestError, PlanError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from medi_core.services.augmentation import PlanConfig
 
 # Heavy imports stand inside the commands that need them: `--help` answers at once.
@@ -46,22 +48,20 @@ def add_plan_commands(commands) -> None:
 
 def plan(flags: argparse.Namespace) -> dict[str, Any]:
     """Make a plan, and write it."""
-    from medi_core.bootstrap import build_services
-    from medi_core.data.manifest import read_manifest
     from medi_core.planning.plan import write_plan
-    from medi_core.services.augmentation import plan_table
     from medi_core.storage import translate_write_errors
 
     if flags.out is not None and flags.out.suffix not in (".json", ".csv"):
         raise PlanError(f"--out {flags.out}: it must end in .json or .csv")
+    given = None if flags.manifest is None else rows_of_split(flags.manifest, flags.split)
     config = plan_config(flags)
+
+    # the files are known to be good: only now is the checkpoint worth its seconds
+    from medi_core.bootstrap import build_services
+    from medi_core.services.augmentation import plan_table
+
     service = build_services(settings_of(flags)).augmentation
-    if flags.manifest is None:
-        tiles = service.training_tiles()
-    else:
-        manifest = read_manifest(flags.manifest)
-        tiles = manifest[manifest["split"].fillna("train") == flags.split]
-    made = service.plan(tiles, config)
+    made = service.plan(service.training_tiles() if given is None else given, config)
     if flags.out is not None and flags.out.suffix == ".json":
         write_plan(made, flags.out)
     elif flags.out is not None:
@@ -69,6 +69,21 @@ def plan(flags: argparse.Namespace) -> dict[str, Any]:
             plan_table(made).to_csv(flags.out, index=False)
     facts = {"tiles": made.num_tiles, "plan": made.id, "out": str(flags.out) if flags.out else None}
     return made.to_dict() | facts
+
+
+def rows_of_split(path: Path, split: str) -> "pd.DataFrame":
+    """The rows of a manifest to balance; those without a split are training rows.
+
+    Raises:
+        ManifestError: it cannot be used, or has no such row.
+    """
+    from medi_core.data.manifest import read_manifest
+
+    manifest = read_manifest(path)
+    splits = manifest["split"].fillna("train")
+    if split not in set(splits):
+        raise ManifestError(f"{path.name} has no row of the split {split!r}; it has {', '.join(sorted(set(splits)))}")
+    return manifest[splits == split]
 
 
 def plan_config(flags: argparse.Namespace) -> "PlanConfig":

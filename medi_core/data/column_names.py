@@ -3,8 +3,6 @@
 import re
 from collections.abc import Sequence
 
-from medi_core.data.manifest import COLUMNS
-
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "path": ("file", "filename", "filepath", "image", "imagepath", "imagefile", "imagename", "img", "tile", "tilepath"),
     "x": ("xcoord", "coordx", "left", "xpx"),
@@ -28,17 +26,18 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 """Our column → other names for it, without case, spaces and signs; the likelier first."""
 
 
-def guess_columns(columns: Sequence[str]) -> dict[str, str]:
+def guess_columns(columns: Sequence[str], known: Sequence[str]) -> dict[str, str]:
     """Ours → theirs; each of either is used once, and what nothing points to is left out.
 
     Args:
         columns: of a table, in its order. A column that has our name is always taken for it.
+        known: our columns, the one to be found first before the others.
     """
     theirs = {}
     for column in columns:
         theirs.setdefault(_plain(column), column)
-    guessed: dict[str, str] = {ours: ours for ours in COLUMNS if ours in columns}
-    for ours in COLUMNS:
+    guessed: dict[str, str] = {ours: ours for ours in known if ours in columns}
+    for ours in known:
         for name in (ours, *SYNONYMS.get(ours, ())):
             column = theirs.get(_plain(name))
             if ours not in guessed and column is not None and column not in guessed.values():

@@ -9,15 +9,17 @@ attributes hold numbers.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from medi_core.data.column_names import guess_columns
 from medi_core.errors import ManifestError, StorageError
 from medi_core.metadata.schema import ATTRIBUTES
+from medi_core.metadata.vocabulary import close_names
 
 SPLITS = ("train", "val", "test")
 HELD_OUT_SPLITS = ("val", "test")
@@ -36,6 +38,8 @@ ALLOWED = {"split": SPLITS, "tissue": TISSUES, "origin": ("real", "synthetic")} 
     a.name: a.allowed for a in ATTRIBUTES if a.allowed
 }
 ROWS_SHOWN = 5
+COLUMNS_ALIKE = 0.7
+"""Of a misspelled column: less, and `true` would be taken for `trust`."""
 NO_PARQUET = "parquet files need the package pyarrow; install it, or use a .csv file"
 
 
@@ -48,9 +52,17 @@ class Fault:
     """bool `(N,)`, never all false."""
     given: pd.Series | None = None
     """The cells at fault, `(N,)`."""
+    allowed: Sequence[str] = ()
+    """Values of which the first cell at fault may be one misspelled."""
 
     def __str__(self) -> str:
-        return f"{self.what}, {describe_rows(self.rows, self.given)}"
+        return f"{self.what}, {describe_rows(self.rows, self.given)}{self._hint()}"
+
+    def _hint(self) -> str:
+        close = (
+            close_names(str(self.given.iloc[self.rows.to_numpy().argmax()]), self.allowed, 1) if self.allowed else ()
+        )
+        return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def read_manifest(path: str | Path) -> pd.DataFrame:
@@ -92,8 +104,9 @@ def check_manifest(frame: pd.DataFrame, folder: Path, name: str) -> tuple[pd.Dat
     """
     unknown = [c for c in frame.columns if c not in COLUMNS]
     if unknown:
+        hinted = ", ".join(with_hints(unknown, frame.columns))
         raise ManifestError(
-            f"{name} has unknown columns: {', '.join(map(repr, unknown))}; allowed: {', '.join(COLUMNS)}. "
+            f"{name} has unknown columns: {hinted}; allowed: {', '.join(COLUMNS)}. "
             "Rename or drop them, or let `python -m medi_core data import` do so"
         )
     if "path" not in frame.columns:
@@ -107,6 +120,15 @@ def check_manifest(frame: pd.DataFrame, folder: Path, name: str) -> tuple[pd.Dat
     # normalised, so that a/../b.png and b.png are one image
     frame["path"] = pd.Series([os.path.normpath(folder / p) if p else None for p in frame["path"]], dtype=object)
     return frame, faults + list(_faults(frame))
+
+
+def with_hints(unknown: Sequence[str], columns: Sequence[str]) -> Iterator[str]:
+    """Unknown columns of a table, each with ours that it may be."""
+    free = [name for name in COLUMNS if name not in columns]
+    guessed = {theirs: ours for ours, theirs in guess_columns([*map(str, unknown)], free).items()}
+    for name in map(str, unknown):
+        close = [guessed[name]] if name in guessed else close_names(name, free, 1, COLUMNS_ALIKE)
+        yield f"{name!r} (did you mean {close[0]!r}?)" if close else repr(name)
 
 
 def write_manifest(frame: pd.DataFrame, path: str | Path) -> None:
@@ -199,7 +221,7 @@ def value_faults(frame: pd.DataFrame) -> Iterable[Fault]:
             continue
         bad = frame[column].notna() & ~frame[column].isin(allowed)
         if bad.any():
-            yield Fault(f"{column} must be one of {', '.join(allowed)}", bad, frame[column])
+            yield Fault(f"{column} must be one of {', '.join(allowed)}", bad, frame[column], allowed)
 
 
 def split_faults(frame: pd.DataFrame) -> Iterable[Fault]:

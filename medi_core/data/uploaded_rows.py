@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from medi_core.data.feature_cache import tile_digest
-from medi_core.data.manifest import COLUMNS, Fault, clean_text, convert_numbers, read_table, value_faults
+from medi_core.data.manifest import COLUMNS, Fault, clean_text, convert_numbers, read_table, value_faults, with_hints
 from medi_core.data.tile_dataset import STAINS, read_grid_tile, read_image
 from medi_core.errors import ManifestError
 from medi_core.stain.separation import stain_strengths
@@ -47,9 +47,9 @@ def read_metadata(csv: Path) -> pd.DataFrame:
     """
     frame = read_bounded_table(csv)
     if unknown := [column for column in frame if column not in COLUMNS]:
+        hinted = ", ".join(with_hints(unknown, frame.columns))
         raise ManifestError(
-            f"{csv.name} has unknown columns: {', '.join(map(repr, unknown))}; allowed: {', '.join(COLUMNS)}. "
-            "Rename or drop them"
+            f"{csv.name} has unknown columns: {hinted}; allowed: {', '.join(COLUMNS)}. Rename or drop them"
         )
     if frame.empty:
         raise ManifestError(f"{csv.name} has no rows")

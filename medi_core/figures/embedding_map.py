@@ -37,8 +37,8 @@ def embedding_map_figure(
             `points` if not given. Not for numbers.
 
     Returns:
-        A figure in which every row is a point of one trace, with its id as `customdata`; one trace a value and
-        origin. A legend on the right names values with their counts, a second one on top the shapes.
+        A figure in which every row is a point of one trace, with its id as `customdata`; one trace a value and origin,
+        the latter as `meta`. A legend on the right names values with their counts, a second one on top the shapes.
 
     Raises:
         InvalidRequestError: a missing column, an unknown origin, or a value that is not in `all_values`.
@@ -116,9 +116,10 @@ def _shape_key(origins: pd.Series, dark: bool) -> list[go.Scattergl]:
 
 def _points_of(points: pd.DataFrame, value: str) -> dict[str, object]:
     # with a uid, plotly.js knows a trace again when others come or go before it
-    uid = f"{value}, {points['origin'].iloc[0]}"
+    origin = points["origin"].iloc[0]
+    uid = f"{value}, {origin}"
     x, y = points["x"].to_numpy("float32"), points["y"].to_numpy("float32")
-    return {"x": x, "y": y, "customdata": points["id"].tolist(), "mode": "markers", "uid": uid}
+    return {"x": x, "y": y, "customdata": points["id"].tolist(), "mode": "markers", "uid": uid, "meta": origin}
 
 
 def _marker(origin: str, colour: object, dark: bool) -> dict[str, object]:

@@ -7,7 +7,7 @@ controls from it and nothing about a value is ever looked up in a CSV at samplin
 import bisect
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -139,8 +139,7 @@ class Vocabulary:
 
     def close_values(self, attribute: str, value: str, num: int = 3) -> list[str]:
         """Values of an attribute that are spelled like another one, most alike first; case does not count."""
-        known = {known.casefold(): known for known in self.values[attribute]}
-        return [known[match] for match in difflib.get_close_matches(value.casefold(), known, n=num)]
+        return close_names(value, self.values[attribute], num)
 
     def _id_of(self, attribute: str, value: str) -> int:
         values = self.values[attribute]
@@ -258,6 +257,16 @@ def support_by_key(keys: Sequence[str | None], patients: Sequence[str | None]) -
         if patient:
             seen[key].add(patient)
     return {key: Support(tiles[key], len(seen[key])) for key in sorted(tiles)}
+
+
+def close_names(given: str, known: Iterable[str], num: int = 3, alike: float = 0.6) -> list[str]:
+    """Names among those known that are spelled like the one given, most alike first; case does not count.
+
+    Args:
+        alike: the least share of the letters that both have in the same order, 0 to 1.
+    """
+    by_folded = {name.casefold(): name for name in known}
+    return [by_folded[match] for match in difflib.get_close_matches(given.casefold(), by_folded, num, alike)]
 
 
 def count(n: int, noun: str) -> str:

@@ -7,7 +7,7 @@ and is all that bulk generation needs: tile `k` of a cell is a function of check
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -141,8 +141,24 @@ class AugmentationPlan:
             raise PlanError(f"the plan cannot be read: {error}; make one with `plan`") from error
 
 
+def require_tiles(plan: AugmentationPlan) -> None:
+    """Raises: PlanError: there is nothing to make."""
+    if not plan.num_tiles:
+        raise PlanError("the plan asks for no tile: choose another target, or a lower threshold of trust")
+
+
+def plan_json(plan: AugmentationPlan) -> str:
+    """What a file of a plan holds: cells that get tiles, and those that are left out, with the reason.
+
+    Of the others, which with empty combinations can be thousands, nothing is made and nothing is to be explained; the
+    table of the plan counts them.
+    """
+    kept = tuple(cell for cell in plan.cells if cell.planned_tiles or cell.left_out)
+    return json.dumps(replace(plan, cells=kept).to_dict(), indent=1, ensure_ascii=False) + "\n"
+
+
 def write_plan(plan: AugmentationPlan, path: Path) -> None:
-    """As JSON.
+    """As JSON, without its idle cells.
 
     Raises:
         StorageError: it cannot be written.
@@ -150,7 +166,7 @@ def write_plan(plan: AugmentationPlan, path: Path) -> None:
     with translate_write_errors(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as unfinished:  # a plan that was there stays until the new one is whole
-            unfinished.write_text(json.dumps(plan.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            unfinished.write_text(plan_json(plan), encoding="utf-8")
 
 
 def read_plan(path: Path) -> AugmentationPlan:

@@ -44,9 +44,14 @@ def shards_of(plan: AugmentationPlan, size: int = DEFAULT_SHARD_SIZE) -> tuple[S
     Raises:
         PlanError: a size that is none.
     """
+    require_shard_size(size)
+    return tuple(Shard(index, parts) for index, parts in enumerate(_cut(plan, size)))
+
+
+def require_shard_size(size: int) -> None:
+    """Raises: PlanError: a size that is none."""
     if not 1 <= size <= MAX_SHARD_SIZE:
         raise PlanError(f"shard size = {size}: it must be from 1 to {MAX_SHARD_SIZE:,} tiles")
-    return tuple(Shard(index, parts) for index, parts in enumerate(_cut(plan, size)))
 
 
 def _cut(plan: AugmentationPlan, size: int) -> Iterator[tuple[CellTiles, ...]]:

@@ -17,7 +17,7 @@ from medi_core.data.reference_set import is_train_split
 from medi_core.errors import PlanError, ReferenceSetError, UnknownValueError
 from medi_core.metadata.schema import MetadataRecord
 from medi_core.metadata.vocabulary import Vocabulary
-from medi_core.planning.plan import AugmentationPlan, PlannedCell
+from medi_core.planning.plan import AugmentationPlan, PlannedCell, require_tiles
 from medi_core.planning.targets import MATCH, WORST, Target, tiles_to_add
 from medi_core.services.default_sampling import default_sampling
 from medi_core.services.fidelity import FidelityService
@@ -146,8 +146,7 @@ class AugmentationService:
                 f"the plan was made for the checkpoint {plan.checkpoint}, loaded is {self._checkpoint.id}: load that "
                 "one, or make the plan anew with this one"
             )
-        if not plan.num_tiles:
-            raise PlanError("the plan asks for no tile: choose another target, or a lower threshold of trust")
+        require_tiles(plan)
         for cell in (cell for cell in plan.cells if cell.planned_tiles):
             try:
                 self._checkpoint.vocabulary.encode(cell.record)

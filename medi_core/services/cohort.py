@@ -6,7 +6,7 @@ Everything stays in a folder of the caller's, who deletes it. Knows no widgets, 
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class Upload:
 
     def guess(self) -> dict[str, str]:
         """Ours → the table's columns, by their names."""
-        return {ours: theirs for ours, theirs in guess_columns(list(self.table)).items() if ours in OFFERED}
+        return {ours: theirs for ours, theirs in guess_columns(list(self.table), COLUMNS).items() if ours in OFFERED}
 
     def delete(self) -> None:
         """Delete all of it; the session is over, or has another one."""
@@ -193,4 +193,5 @@ def _told(fault: Fault, index: pd.Index, folder: Path) -> Fault:
     """With a row for each of the table's, and without the folder that we chose: the visitor knows nothing of it."""
     ours = f"{folder}{os.sep}"
     given = None if fault.given is None else fault.given.map(lambda cell: str(cell).replace(ours, ""))
-    return Fault(fault.what.replace(ours, ""), fault.rows.reindex(index, fill_value=False), given)
+    rows, given = fault.rows.reindex(index, fill_value=False), None if given is None else given.reindex(index)
+    return replace(fault, what=fault.what.replace(ours, ""), rows=rows, given=given)

@@ -29,8 +29,9 @@ from medi_core.data.shard_files import (
 )
 from medi_core.data.tile_files import encode_png, manifest_row
 from medi_core.errors import InvalidRequestError, PlanError
+from medi_core.metadata.vocabulary import count
 from medi_core.planning.plan import AugmentationPlan, write_plan
-from medi_core.planning.shards import DEFAULT_SHARD_SIZE, CellTiles, Shard, shards_of
+from medi_core.planning.shards import DEFAULT_SHARD_SIZE, CellTiles, Shard, require_shard_size, shards_of
 from medi_core.services.augmentation import AugmentationService
 from medi_core.services.export import strength_or_none
 from medi_core.services.generated_tile import GeneratedTile
@@ -61,6 +62,7 @@ class DatasetOptions:
     def __post_init__(self) -> None:
         if self.form not in SUFFIX:
             raise PlanError(f"format {self.form!r} is unknown; known: {', '.join(SUFFIX)}")
+        require_shard_size(self.shard_size)
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,16 @@ class DatasetProgress:
         return (self.total - self.done) * self.seconds / self.made if self.made else None
 
 
+def require_usable(options: DatasetOptions) -> None:
+    """What can be told of options without a checkpoint.
+
+    Raises:
+        ManifestError: the training regions to compare with cannot be used.
+    """
+    if options.drop_copies_of is not None:
+        training_rows(options.drop_copies_of)
+
+
 Report = Callable[[str, int], None]
 """Called with (note, tiles made since the last call)."""
 Engine = Callable[[Sequence[Shard], Report], Iterator[tuple[Shard, ShardRecord]]]
@@ -97,6 +109,8 @@ class DatasetService:
     ) -> None:
         self._generation, self._augmentation, self._measures = generation, augmentation, measures
         self._filters: dict[Path, tuple[pd.DataFrame, float]] = {}
+        self._at_once = generation.batch_size
+        """Tiles that the memory holds: what one cell found out is neither tried nor told again for the next."""
 
     def run(
         self,
@@ -121,6 +135,7 @@ class DatasetService:
         shards = shards_of(plan, options.shard_size)
         self._augmentation.require_runnable(plan)
         self.open(plan, folder, options)
+        self._at_once = self._generation.batch_size  # another run may have had less memory
         begun, made, done = time.monotonic(), 0, 0
 
         def tell(note: str, num: int) -> None:
@@ -225,18 +240,17 @@ class DatasetService:
             part.cell.record, part.seeds(plan.seed), plan.num_inference_steps, plan.guidance_scale
         )
         made: list[GeneratedTile] = []
-        at_once = self._generation.batch_size
         while len(made) < len(request.seeds):
-            seeds = request.seeds[len(made) : len(made) + at_once]
+            seeds = request.seeds[len(made) : len(made) + self._at_once]
             try:
                 made += self._generation.generate(replace(request, seeds=seeds))
             except (MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
-                if at_once == 1:
+                if len(seeds) == 1:
                     raise InvalidRequestError("the memory does not hold a single tile: free some of it") from error
-                at_once = max(1, min(at_once, len(seeds)) // 2)
-                report(f"memory ran out: {at_once} tiles at once from here on", 0)
+                self._at_once = min(self._at_once, len(seeds) // 2)
+                report(f"memory ran out: {count(self._at_once, 'tile')} at once from here on", 0)
             else:
                 report("", len(seeds))
         return made

@@ -52,13 +52,14 @@ def run_adaptation(
         StorageError: `out` holds something else than a checkpoint, or e.g. the disk is full; the best checkpoint so far
             is as it was.
     """
+    manifest = read_manifest(manifest_path)  # what costs little comes before the checkpoint, which takes seconds
+    require_replaceable(out)
     checkpoint = load_checkpoint(checkpoint_name, root, torch.device("cpu"), torch.float32)
     if out.resolve() == checkpoint.folder.resolve():
         raise InvalidRequestError(f"{out} is the checkpoint to adapt: choose another folder, so that both can be used")
-    require_replaceable(out)
     with translate_write_errors(str(out)):  # before the work, not at the first save
         out.parent.mkdir(parents=True, exist_ok=True)
-    adaptation = Adaptation(checkpoint, read_manifest(manifest_path), config, mixed_precision)
+    adaptation = Adaptation(checkpoint, manifest, config, mixed_precision)
     started, record, losses = time.monotonic(), None, []
     with stop_on_sigterm() as is_stopped:
         for report in adaptation.steps():

@@ -49,11 +49,12 @@ def run_distillation(
         ManifestError: the manifest or an image in it cannot be used.
         StorageError: the disk is full; what was saved before is still there.
     """
+    manifest = read_manifest(manifest_path)  # before the checkpoint, which takes seconds
     with translate_write_errors(str(out)):  # before the work, not at the first save
         out.mkdir(parents=True, exist_ok=True)
     teacher = load_checkpoint(checkpoint_name, root, torch.device("cpu"), torch.float32)
     settings = student_config(teacher, config)
-    dataset = load_dataset(read_manifest(manifest_path), "train", settings)
+    dataset = load_dataset(manifest, "train", settings)
     if difference := vocabulary_difference(teacher.vocabulary, dataset.vocabulary):
         raise CheckpointError(
             f"{teacher.id} cannot be distilled with this manifest: {difference}; give the one it was trained with"

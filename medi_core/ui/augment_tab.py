@@ -1,6 +1,5 @@
 """Augment: from "this subgroup is weak" to a plan of synthetic tiles, and the tiles themselves."""
 
-import json
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
@@ -12,7 +11,7 @@ from medi_core.errors import MediError, ReferenceSetError
 from medi_core.figures.plan_heatmaps import plan_heatmaps
 from medi_core.metadata.schema import ATTRIBUTE, display_name
 from medi_core.metadata.vocabulary import count
-from medi_core.planning.plan import AugmentationPlan
+from medi_core.planning.plan import AugmentationPlan, plan_json
 from medi_core.planning.targets import LIFT, MATCH, UNIFORM, WORST, Target
 from medi_core.services.augmentation import CELL, Key, PlanConfig, plan_table
 from medi_core.services.cohort import Cohort
@@ -225,11 +224,10 @@ def plan_shown(plan: AugmentationPlan, dark: bool) -> tuple:
     """Words, figure, JSON, CSV and table of a plan."""
     frame = plan_table(plan)
     figure = plan_heatmaps(frame, *plan.by[:2], dark).to_json() if len(plan.by) > 1 else ""
-    whole = json.dumps(plan.to_dict(), indent=1, ensure_ascii=False)
     return (
         said_html(plan),
         figure,
-        gr.update(value=write_download("plan.json", whole.encode()), visible=True),
+        gr.update(value=write_download("plan.json", plan_json(plan).encode()), visible=True),
         gr.update(value=write_download("plan.csv", frame.to_csv(index=False).encode()), visible=True),
         table_html(frame, {name: ATTRIBUTE[name].label for name in plan.by} | NUMBER_TITLES),
     )

@@ -23,9 +23,12 @@ from medi_core.ui.runs import wire_run
 from medi_core.ui.shared import LOOK_QUEUE, LOOKS_AT_ONCE, Shared
 
 OTHER_COLUMNS = (("Origin", "origin"), ("Support of the pair", "group"), ("Data set", "dataset"), ("Split", "split"))
+READ_OUT = "element.setAttribute('aria-live', 'polite')"
+"""What appears is read out by a screen reader: the focus stays where the point was chosen."""
 INTRO = (
     f"Each point is a tile, placed so that tiles with like {term('features')} lie near each other. Distances across "
     "the map, and the axes, mean nothing. Click a point for its tile; draw a lasso or a box to count what is inside. "
+    "The controls below the map do both by keys. "
     f"The {term('robustness index')} says whether like tiles share their disease or their hospital."
 )
 OWN_NOTE = (
@@ -47,8 +50,8 @@ def build_embedding_tab(shared: Shared) -> None:
         with gr.Column(scale=7, min_width=320):
             colour_by = gr.Dropdown(columns, value=initial, label="Colour by", elem_id="map-colour")
             status = gr.HTML("", padding=False, elem_id="map-status")
-            plot = build_plot("Map of real and synthetic tiles", "map-plot", 620)
-            counts = gr.HTML("", padding=False, elem_id="map-counts")
+            plot = build_plot("Map of real and synthetic tiles", "map-plot", 620, by_keys=True)
+            counts = gr.HTML("", padding=False, elem_id="map-counts", js_on_load=READ_OUT)
             as_csv = gr.DownloadButton("Download selection (CSV)", size="sm", visible=False)
         with gr.Column(scale=3, min_width=300):
             tile = gr.Image(
@@ -58,7 +61,12 @@ def build_embedding_tab(shared: Shared) -> None:
                 elem_id="map-tile",
                 elem_classes="medi-large",
             )
-            facts = gr.HTML("Click a point to see its tile.", padding=False, elem_id="map-facts")
+            facts = gr.HTML(
+                "Click a point to see its tile.",
+                padding=False,
+                elem_id="map-facts",
+                js_on_load=READ_OUT,
+            )
             verdict = gr.HTML("", padding=False, elem_id="map-verdict")
             neighbours = gr.HTML("", padding=False, elem_id="map-neighbours")
     with gr.Row():

@@ -1,12 +1,15 @@
 """Gradio's Blocks with an edge: a bug becomes one sentence, a full queue says so politely, a session stays small."""
 
+import json
 import logging
 import time
 from typing import Any
 
 import gradio as gr
 from gradio.blocks import BlocksConfig
+from gradio.processing_utils import add_root_url
 from gradio.queueing import Queue
+from gradio_client.utils import is_file_obj_with_meta
 
 from medi_core.ui.uploads import uploaded_path
 from medi_core.web.logs import log, log_fault
@@ -32,6 +35,17 @@ class GuardedBlocks(gr.Blocks):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.default_config = _AppConfig(self)  # nothing is in it yet
+
+    @property
+    def mcp_server_obj(self) -> Any:
+        """Gradio's MCP server, once there is one: it makes it with the routes."""
+        return self._mcp_server
+
+    @mcp_server_obj.setter
+    def mcp_server_obj(self, server: Any) -> None:
+        self._mcp_server = server
+        if server is not None:
+            answer_in_json(server)
 
     def queue(self, *args: Any, **kwargs: Any) -> "GuardedBlocks":
         """As Gradio's, but full only for those who wait for the same thing."""
@@ -114,6 +128,22 @@ class WaitingRoom(Queue):
         function = self.blocks.fns.get(body.fn_index)
         queue = self.event_queue_per_concurrency_id.get(getattr(function, "concurrency_id", None))
         return list(queue.queue) if queue else []
+
+
+def answer_in_json(server: Any) -> None:
+    """What is neither a text nor a file reaches MCP clients as JSON; Gradio would send it as Python writes it."""
+    as_content = server.postprocess_output_data
+
+    def in_json(data: list[Any], root_url: str) -> list[Any]:
+        linked = add_root_url(data, root_url, None)  # files within an answer get whole addresses before it is text
+        return as_content([_as_text(answer) for answer in linked], root_url)
+
+    server.postprocess_output_data = in_json
+
+
+def _as_text(answer: Any) -> Any:
+    is_ready = isinstance(answer, str) or is_file_obj_with_meta(answer)
+    return answer if is_ready else json.dumps(answer, ensure_ascii=False)
 
 
 def _address(request: Any) -> str | None:

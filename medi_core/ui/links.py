@@ -9,6 +9,15 @@ import gradio as gr
 def copy_link_js(tab: str, names: Sequence[str]) -> str:
     """JavaScript: the controls' values → a link, shown and put on the clipboard where the browser allows."""
     return f"""(...values) => {{
+        const link = ({link_js(tab, names)})(...values);
+        if (navigator.clipboard) {{ navigator.clipboard.writeText(link).catch(() => {{}}); }}
+        return link;
+    }}"""
+
+
+def link_js(tab: str, names: Sequence[str]) -> str:
+    """JavaScript: the controls' values → a link, with the address as the browser has it, behind whatever proxy."""
+    return f"""(...values) => {{
         const names = {json.dumps(list(names))};
         const query = new URLSearchParams({{tab: {json.dumps(tab)}}});
         names.forEach((name, i) => {{
@@ -17,9 +26,7 @@ def copy_link_js(tab: str, names: Sequence[str]) -> str:
                 query.set(name, Array.isArray(value) ? value.join("|") : value);
             }}
         }});
-        const link = location.origin + location.pathname + "?" + query;
-        if (navigator.clipboard) {{ navigator.clipboard.writeText(link).catch(() => {{}}); }}
-        return link;
+        return location.origin + location.pathname + "?" + query;
     }}"""
 
 

@@ -10,6 +10,16 @@ import gradio as gr
 import plotly
 
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+KEYS_JS = Path(__file__).with_name("points_by_keys.js")
+_KEYS = """
+<div class="medi-keys" role="group" aria-label="Points of the figure, by keys">
+  <label>Points of <select><option value="">All that are shown</option></select></label>
+  <label>Point, from left to right <input type="range" min="0" max="0" value="0" step="1"></label>
+  <button type="button">Show its tile</button>
+  <button type="button">Count these points</button>
+  <span class="medi-keys-point medi-note">The same as a click and a lasso, for keys</span>
+</div>
+"""
 _SCRIPT = """
 const source = %r;
 const target = () => element.querySelector('.medi-plot');
@@ -75,8 +85,13 @@ new IntersectionObserver((entries, observer) => {
 """
 
 
-def build_plot(label: str, elem_id: str, height_px: int) -> gr.HTML:
+def build_plot(label: str, elem_id: str, height_px: int, by_keys: bool = False) -> gr.HTML:
     """A place for a figure; its value is the figure's JSON. A figure with a height of its own gets that.
+
+    Args:
+        label: what it shows, for screen readers.
+        by_keys: with controls below it that reach each point, and all of a value, by keys. Its traces of points then
+            have `customdata`, the origin as `meta`, and a text a point or numbers as colours.
 
     Events, with their data: `focus` {dark} once, when it first comes into sight; `click` {point} and
     `select` {points}, the `customdata` of the points.
@@ -84,8 +99,9 @@ def build_plot(label: str, elem_id: str, height_px: int) -> gr.HTML:
     gr.set_static_paths([PLOTLY_JS])
     return gr.HTML(
         "",
-        html_template=f'<div class="medi-plot" role="figure" aria-label="{label}" style="height: {height_px}px"></div>',
-        js_on_load=_SCRIPT % str(PLOTLY_JS),
+        html_template=f'<div class="medi-plot" role="figure" aria-label="{label}" style="height: {height_px}px"></div>'
+        + (_KEYS if by_keys else ""),
+        js_on_load=_SCRIPT % str(PLOTLY_JS) + (KEYS_JS.read_text(encoding="utf-8") if by_keys else ""),
         elem_id=elem_id,
         apply_default_css=False,
     )

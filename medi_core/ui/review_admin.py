@@ -18,6 +18,7 @@ from medi_core.services.study_answers import export_zip
 from medi_core.services.study_results import POOLED, study_results
 from medi_core.storage import volatile_reason
 from medi_core.ui.handlers import reported, write_download
+from medi_core.ui.links import link_js
 from medi_core.ui.plot_view import build_plot
 from medi_core.ui.review_new_study import build_new_study, require_admin, study_choices
 from medi_core.ui.review_results import progress_table, results_html
@@ -64,6 +65,7 @@ def build_review_admin(shared: Shared) -> None:
 def _build_studies(service: StudyService, is_admin: gr.State) -> gr.Dropdown:
     """What is there: follow, close, read; returns the choice of a study."""
     chosen = gr.Dropdown([], label="Study", elem_id="review-study")
+    link = gr.Textbox(label="Link for its readers", interactive=False, buttons=["copy"], elem_id="review-link")
     state = gr.HTML("", padding=False, elem_id="review-progress")
     with gr.Row():
         refresh = gr.Button("Refresh", size="sm")
@@ -124,6 +126,7 @@ def _build_studies(service: StudyService, is_admin: gr.State) -> gr.Dropdown:
 
     quiet = PRIVATE | {"show_progress": "hidden"}
     chosen.change(on_choice, [is_admin, chosen], state, **quiet)
+    chosen.change(None, chosen, link, js=f"study => study ? ({link_js('review', ['study'])})(study) : ''", **PRIVATE)
     refresh.click(on_choice, [is_admin, chosen], state, **quiet)
     close.click(on_close, [is_admin, sure, chosen], [sure, state, chosen], **PRIVATE)
     results.click(on_results, [is_admin, chosen], [numbers, drawn, roc, realism, subgroups, heat, as_zip], **PRIVATE)

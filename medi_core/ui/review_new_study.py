@@ -109,9 +109,5 @@ def design_of(
 
 
 def _made_html(study: Study) -> str:
-    link = f"?tab=review&amp;study={escape(study.id)}"
     tiles = count(study.design.num_tiles, "tile") if study.design.tile_tasks else count(study.design.num_pairs, "pair")
-    return (
-        f'<p>Made with {tiles}. Give readers this link: <a href="{link}" id="review-link">{link}</a>, '
-        f"or the study code <b>{escape(study.id)}</b>.</p>"
-    )
+    return f"<p>Made with {tiles}. Give readers the link above, or the study code <b>{escape(study.id)}</b>.</p>"

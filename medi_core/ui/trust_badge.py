@@ -21,7 +21,17 @@ def trust_badge(fidelity: FidelityService, record: MetadataRecord) -> str:
         return (
             '<p class="medi-note">Trust: not measured for this cancer type and center (too few tiles to judge by).</p>'
         )
-    return f'<p class="medi-note"><b class="{_class(trust)}">Trust {trust.value:.2f}.</b> {_sentence(trust)}</p>'
+    head = f'<b class="{_class(trust)}">Trust {trust.value:.2f}.</b> {_advice(trust)}'
+    return f'<p class="medi-note">{head}<br>{_sentence(trust)}</p>'
+
+
+def _advice(trust: Trust) -> str:
+    """What the number means, and what to do with such tiles."""
+    what = ATTRIBUTE[trust.weakest].label.lower()
+    if trust.value >= FAIR:
+        return f"Such tiles show the {what} at least half as often as real ones do: compare a few before you use them."
+    seldom = "never" if trust.agreement[0] == 0 else "seldom"
+    return f"Such tiles {seldom} show the {what} asked for: look at them, but do not use them as examples of it."
 
 
 def _sentence(trust: Trust) -> str:

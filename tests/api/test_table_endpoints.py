@@ -135,7 +135,12 @@ def test_a_plan_that_makes_no_sense_is_one_clear_message(client, arguments, mess
     ("endpoint", "argument", "file", "message"),
     [
         ("/plan", "table", "tile.png", r"it must be a \.csv file"),
-        ("/plan", "table", "mine.csv", "mine.csv has unknown columns: 'tile', 'true', 'predicted'"),
+        (
+            "/plan",
+            "table",
+            "mine.csv",
+            "mine.csv has unknown columns: 'tile' (did you mean 'path'?), 'true', 'predicted'",
+        ),
         ("/evaluate", "predictions", "cohort.zip", r"it must be a \.csv file"),
         ("/evaluate", "predictions", "manifest.csv", "must name the tile in one column"),
         ("/check_data", "zip", "manifest.csv", r"it must be a \.zip file"),

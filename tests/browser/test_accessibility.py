@@ -4,6 +4,8 @@ axe-core looks at every tab in both colour schemes, with accordions open and fig
 "critical" by its own scale; what is left out is listed in `LEFT_OUT`, each with its reason.
 """
 
+import re
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
@@ -79,6 +81,32 @@ def test_keys_alone_choose_a_center_generate_and_open_a_tile(page):
     page.keyboard.press("Enter")
     page.wait_for_selector("#generate-large img", timeout=RUN_MS)
     assert "Indivumed" in page.locator("#generate-facts").inner_text()
+
+
+def test_keys_alone_step_through_the_map_and_open_the_tile_that_a_click_would(page):
+    page.get_by_role("tab", name="Map").click()
+    page.wait_for_selector("#map-plot .medi-plot[data-drawn]", timeout=RUN_MS)
+    _tab_to(page, "e.matches('.medi-keys select')", backwards=False)
+    assert _is_ringed(page)
+    page.keyboard.press("ArrowDown")  # the first value
+    chosen = page.locator(".medi-keys select").evaluate("list => list.selectedOptions[0].text")
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    said = page.evaluate("document.activeElement.getAttribute('aria-valuetext')")
+    num = int(re.search(r"\(([\d,]+)\)$", chosen)[1].replace(",", ""))
+    value = chosen.rsplit(" (", 1)[0]
+    assert said.startswith(f"3 of {num}: {value}, ")
+    assert page.locator("#map-plot .hoverlayer text").count() > 0, "it is seen where the point is"
+    page.keyboard.press("Enter")
+    page.locator("#map-facts table").wait_for(timeout=RUN_MS)
+    assert value in page.locator("#map-facts").inner_text()
+    assert page.locator("#map-facts").get_attribute("aria-live") == "polite"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.locator("#map-counts b").wait_for(timeout=RUN_MS)
+    assert page.locator("#map-counts tbody tr").count() == 1, "one value, as it was chosen"
 
 
 def test_nothing_moves_for_who_asked_for_less_motion(browser, url):

@@ -166,8 +166,16 @@ def test_an_admin_makes_a_study_and_closes_one(browser, review, tmp_path):
     page.get_by_label("Tiles", exact=True).fill("4")
     page.screenshot(path=tmp_path / "new.png", full_page=True)
     page.locator("#review-create").click()
-    page.locator("#review-link").wait_for(timeout=120_000)
-    assert {"Do these look real?", "Second"} <= {study.design.name for study in services.studies.studies()}
+    page.locator("#review-new-status").get_by_text("Made with 4 tiles").wait_for(timeout=120_000)
+    names = {study.id: study.design.name for study in services.studies.studies()}
+    assert {"Do these look real?", "Second"} <= set(names.values())
+    (made,) = [study_id for study_id, name in names.items() if name == "Second"]
+    page.wait_for_function(
+        "link => document.querySelector('#review-link textarea, #review-link input').value === link",
+        arg=f"{url}?tab=review&study={made}",
+        timeout=60_000,
+    )
+    assert page.locator("#review-link button").is_visible(), "to copy it"
     page.get_by_label("Study", exact=True).last.click()
     page.get_by_role("option", name="Do these look real?").click()
     page.get_by_label("Close it for good").check()

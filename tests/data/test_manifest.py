@@ -93,8 +93,22 @@ def test_rows_longer_than_the_header_are_refused_instead_of_shifting_columns(tmp
 
 def test_an_unknown_column_is_named_with_the_allowed_ones_and_the_importer(write_csv):
     message = fault_of(write_csv({"path": "a.png", "hospital": "Lyon", "Age": 3}))
-    assert "unknown columns: 'hospital', 'Age'; allowed: path, x, y, cancer_type" in message
+    hints = "'hospital' (did you mean 'center'?), 'Age' (did you mean 'age'?)"
+    assert f"unknown columns: {hints}; allowed: path, x, y, cancer_type" in message
     assert "data import" in message
+
+
+@pytest.mark.parametrize(
+    ("column", "shown"),
+    [
+        ("canser_type", "'canser_type' (did you mean 'cancer_type'?);"),
+        ("smell", "'smell';"),
+        ("true", "'true';"),
+        ("centre", "'centre';"),  # the table has the column that it could be
+    ],
+)
+def test_only_a_column_that_is_like_ours_and_free_is_asked_for(write_csv, column, shown):
+    assert f"unknown columns: {shown}" in fault_of(write_csv({"path": "a.png", "center": "Lyon", column: "x"}))
 
 
 def test_a_manifest_without_paths_or_rows_is_refused(write_csv, tmp_path):
@@ -147,9 +161,9 @@ def test_x_without_y_is_refused(write_csv):
         ("mpp", "inf", "mpp must be a number"),
         ("hematoxylin", 21, "hematoxylin must be a number from 0 to 20"),
         ("x", -1, "x must be a number from 0 to 1e+06"),
-        ("split", "training", "split must be one of train, val, test, row 2, e.g. 'training'"),
-        ("tissue", "tumour", "tissue must be one of tumor, benign"),
-        ("preparation", "ffpe", "preparation must be one of FFPE, frozen"),
+        ("split", "training", "split must be one of train, val, test, row 2, e.g. 'training' (did you mean 'train'?)"),
+        ("tissue", "tumour", "tissue must be one of tumor, benign, row 2, e.g. 'tumour' (did you mean 'tumor'?)"),
+        ("preparation", "ffpe", "preparation must be one of FFPE, frozen, row 2, e.g. 'ffpe' (did you mean 'FFPE'?)"),
         ("origin", "fake", "origin must be one of real, synthetic"),
     ],
 )

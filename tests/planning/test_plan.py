@@ -23,6 +23,15 @@ def test_a_plan_survives_its_file(tmp_path):
     assert read_plan(tmp_path / "new" / "plan.json") == written
 
 
+def test_a_file_holds_no_cell_of_which_nothing_is_made_and_nothing_to_be_said(tmp_path):
+    idle = [cell(center, 0) for center in "CDE"]
+    written = plan(cell("A"), *idle, cell("B", 0, left_out="trust 0.10 is below 0.50"))
+    write_plan(written, tmp_path / "plan.json")
+    read = read_plan(tmp_path / "plan.json")
+    assert [kept.record.center for kept in read.cells] == ["A", "B"]
+    assert (read.id, read.num_tiles) == (written.id, written.num_tiles), "it makes the same tiles"
+
+
 def test_a_tile_keeps_its_seed_whatever_else_is_planned():
     assert cell("A", 3).seed_of(2, 0) == cell("A", 900, real_tiles=77).seed_of(2, 0)
 

@@ -157,7 +157,8 @@ def test_a_plan_for_another_checkpoint_makes_nothing(services, tmp_path):
 
 
 def test_where_memory_runs_out_fewer_are_made_at_once_and_it_is_said(services, tmp_path, monkeypatch):
-    services.datasets.run(plan_of(services), tmp_path / "whole", options(shard_size=7))
+    plan = plan_of(services, (4, 4))
+    services.datasets.run(plan, tmp_path / "whole", options(shard_size=7))
     generate, notes = services.generation.generate, []
 
     def small(request):
@@ -167,9 +168,11 @@ def test_where_memory_runs_out_fewer_are_made_at_once_and_it_is_said(services, t
 
     monkeypatch.setattr(services.generation, "generate", small)
     chosen = options(shard_size=7)
-    services.datasets.run(plan_of(services), tmp_path / "set", chosen, lambda progress: notes.append(progress.note))
+    services.datasets.run(plan, tmp_path / "set", chosen, lambda progress: notes.append(progress.note))
     assert digests(tmp_path / "set") == digests(tmp_path / "whole")
-    assert "memory ran out: 2 tiles at once from here on" in notes
+    told = [note for note in notes if note.startswith("memory ran out")]
+    numbers = ("2 tiles", "1 tile")
+    assert told == [f"memory ran out: {num} at once from here on" for num in numbers], "once, not once a cell"
 
     def broken(request):
         raise RuntimeError("some bug")

@@ -1,9 +1,11 @@
 """The views of the Fidelity tab say what the tables say: values with n and interval, and what was not measured."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from medi_core.data.plain_rows import plain_rows
 from medi_core.errors import ReferenceSetError
@@ -37,8 +39,19 @@ def text_of(html: str) -> str:
 
 def test_trust_is_shown_with_both_shares_their_intervals_and_numbers():
     text = text_of(trust_badge(FakeFidelity(TRUST), RECORD))
-    assert text.startswith("Trust 0.50. A probe finds the center asked for on 0.40 [0.15, 0.70] of 12 synthetic tiles")
+    assert text.startswith(
+        "Trust 0.50. Such tiles show the center at least half as often as real ones do: compare a few"
+    )
+    assert "A probe finds the center asked for on 0.40 [0.15, 0.70] of 12 synthetic tiles" in text
     assert "rare pairs, and on 0.80 [0.60, 0.90] of 90 held-out real tiles of 8 patients" in text
+
+
+@pytest.mark.parametrize(("found", "how_often"), [(0.0, "never"), (0.1, "seldom")])
+def test_little_trust_says_in_words_what_it_means_and_what_to_do(found, how_often):
+    little = replace(TRUST, value=found / 0.8, agreement=(found, 0.0, 0.3))
+    text = text_of(trust_badge(FakeFidelity(little), RECORD))
+    advice = f"Such tiles {how_often} show the center asked for: look at them, but do not use them as examples of it."
+    assert text.startswith(f"Trust {found / 0.8:.2f}. {advice}")
 
 
 def test_trust_that_was_not_measured_is_said_and_without_a_pair_or_a_set_there_is_none():

@@ -49,6 +49,14 @@ def test_one_passphrase_is_tried_at_a_time(running_app):
     assert inspect.iscoroutinefunction(unlock.fn), "waiting holds no thread"
 
 
+def test_the_link_of_a_study_is_the_browsers_own_address_to_be_copied(running_app):
+    (link,) = [b for b in running_app.blocks.blocks.values() if getattr(b, "elem_id", None) == "review-link"]
+    assert link.buttons == ["copy"]
+    (event,) = [fn for fn in running_app.blocks.fns.values() if link in fn.outputs]
+    assert event.fn is None, "what a proxy makes of the address, the browser alone knows"
+    assert "location.origin + location.pathname" in event.js
+
+
 def test_all_events_of_the_tab_are_private(running_app):
     ours = [fn for fn in running_app.blocks.fns.values() if "review" in getattr(fn.fn, "__module__", "")]
     assert len(ours) >= 6
