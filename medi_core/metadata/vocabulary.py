@@ -270,5 +270,5 @@ def close_names(given: str, known: Iterable[str], num: int = 3, alike: float = 0
 
 
 def count(n: int, noun: str) -> str:
-    """`1 tile`, `8 tiles`."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+    """`1 tile`, `8 tiles`, `6,940 tiles`."""
+    return f"{n} {noun}" if n == 1 else f"{n:,} {noun}s"

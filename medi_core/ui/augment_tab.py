@@ -99,7 +99,7 @@ def build_augment_tab(shared: Shared) -> None:
                 elem_id="augment-table-given",
             )
             cap = gr.Number(200, label="Synthetic tiles a cell, at most (0: no limit)", precision=0, minimum=0)
-            ratio = gr.Slider(0, 4, value=1, step=0.05, label="Synthetic tiles for each real one, at most", buttons=[])
+            ratio = gr.Slider(0, 4, value=1, step=0.05, label="Synthetic tiles per real one, at most", buttons=[])
             min_trust = gr.Slider(0, 1, value=0, step=0.05, label="Trust from", buttons=[])
             measured_only = gr.Checkbox(False, label="Leave out cells whose trust is not measured")
             empty = gr.Checkbox(False, label="Plan combinations without any tile, too")

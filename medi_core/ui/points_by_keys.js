@@ -40,8 +40,8 @@ const tell = () => {
     const text = point ? `${slider.valueAsNumber + 1} of ${points.length}: ${textOf(point)}` : 'No point is in view';
     slider.setAttribute('aria-valuetext', text);  // read out by screen readers at each step
     words.textContent = text;
-    if (point && keys.contains(document.activeElement)) {  // and seen: the label of a point that the mouse is over
-        window.Plotly.Fx.hover(target(), [{curveNumber: point.trace.index, pointNumber: point.at}]);
+    if (point && keys.contains(document.activeElement)) {  // and seen, as under a mouse; WebGL finds a place, no index
+        window.Plotly.Fx.hover(target(), {xval: point.x, yval: point.y});
     }
 };
 const refresh = () => {

@@ -139,7 +139,7 @@ def test_a_plan_that_makes_no_sense_is_one_clear_message(client, arguments, mess
             "/plan",
             "table",
             "mine.csv",
-            "mine.csv has unknown columns: 'tile' (did you mean 'path'?), 'true', 'predicted'",
+            r"mine.csv has unknown columns: 'tile' \(did you mean 'path'\?\), 'true', 'predicted'",
         ),
         ("/evaluate", "predictions", "cohort.zip", r"it must be a \.csv file"),
         ("/evaluate", "predictions", "manifest.csv", "must name the tile in one column"),

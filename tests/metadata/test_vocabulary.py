@@ -7,7 +7,7 @@ import pytest
 
 from medi_core.errors import UnknownValueError
 from medi_core.metadata.schema import ATTRIBUTE, MetadataRecord
-from medi_core.metadata.vocabulary import Support, Vocabulary, build_vocabulary, quantile_edges
+from medi_core.metadata.vocabulary import Support, Vocabulary, build_vocabulary, count, quantile_edges
 
 
 def test_decoding_an_encoded_record_gives_it_back_for_every_single_value(toy_vocabulary):
@@ -211,3 +211,7 @@ def test_the_support_of_a_record_is_that_of_its_weakest_part(toy_vocabulary):
     assert toy_vocabulary.support_of(MetadataRecord(**pair)) == Support(40, 6)
     assert toy_vocabulary.support_of(MetadataRecord(**pair, preparation="frozen")) == Support(4, 1)
     assert toy_vocabulary.support_of(MetadataRecord(preparation="frozen")).status == "rare"
+
+
+def test_large_numbers_are_counted_with_separators():
+    assert [count(n, "tile") for n in (0, 1, 999, 6940)] == ["0 tiles", "1 tile", "999 tiles", "6,940 tiles"]
