@@ -1,12 +1,12 @@
 """Regions of 512 px made in overlapping windows: have they seams, do they repeat themselves, is the stain the same?
 
-    python -m benchmarks.regions --manifest tiles.csv [--checkpoint medi-128] [--regions 4] [--into docs/fidelity.md]
+    python -m benchmarks.regions --manifest tiles.csv [--checkpoint NAME] [--regions 4] [--into docs/fidelity.md]
 
     --manifest      real tiles: regions of their files that are large enough are what to compare with (required)
     --regions       synthetic ones, of the best supported cancer types and centers in turn; default: 4
     --real-regions  at most so many real ones, spread over their patients; default: 60
     --crop-px       side of what is compared of both, cut from the corner: few real files are larger; default: 448
-    --steps         denoising steps; default: that of the app
+    --steps         denoising steps; default: those of the checkpoint
     --into          a page: its block 'regions' is written anew
 
 Seam: energy of the gradient across window borders over that elsewhere, at the same places of real regions.
@@ -32,7 +32,7 @@ from medi_core.metadata.schema import MetadataRecord
 from medi_core.metrics.intervals import cluster_bootstrap
 from medi_core.metrics.regions import repetition_peak, seam_ratio
 from medi_core.pipelines.windows import window_starts
-from medi_core.services.generation import DEFAULT_STEPS, GenerationService
+from medi_core.services.generation import GenerationService
 from medi_core.services.generation_request import WINDOW_PX, GenerationRequest
 from medi_core.services.release import REGIONS, write_block
 from medi_core.settings import Settings
@@ -52,12 +52,13 @@ def main() -> None:
     parser.add_argument("--regions", type=int, default=4)
     parser.add_argument("--real-regions", type=int, default=60)
     parser.add_argument("--crop-px", type=int, default=448)
-    parser.add_argument("--steps", type=int, default=DEFAULT_STEPS)
+    parser.add_argument("--steps", type=int)
     parser.add_argument("--into", type=Path)
     args = parser.parse_args()
     generation = build_services(Settings.from_environment(checkpoint=args.checkpoint)).generation
     rows = [*_real(args), *_synthetic(generation, args)]
-    command = f"python -m benchmarks.regions --manifest tiles.csv --regions {args.regions} --steps {args.steps}"
+    steps = "" if args.steps is None else f" --steps {args.steps}"
+    command = f"python -m benchmarks.regions --manifest tiles.csv --regions {args.regions}{steps}"
     shown = markdown_table(table(pd.DataFrame(rows)))
     text = "\n\n".join([f"```\n{command}\n```", _made_from(generation, args), shown])
     if args.into is None:
