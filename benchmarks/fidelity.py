@@ -24,6 +24,7 @@ from medi_core.pipelines.guidance import GuidanceTerm
 from medi_core.pipelines.medi_pipeline import MediPipeline
 
 NUM_SUBSETS = 50
+ALL_LEVELS = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Sampling:
     batch: int
     seed: int = 0
     """Of the draw of conditions; tile i's own seed is i."""
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    guidance_interval: tuple[float, float] = ALL_LEVELS
     """Guide only between these noise levels: low, high."""
 
 
@@ -99,6 +100,8 @@ def generate(pipeline: MediPipeline, condition_ids: torch.Tensor, sampling: Samp
     """Batches of tiles, uint8 `(B, H, W, 3)`."""
     columns = tuple(range(condition_ids.shape[1]))
     seeds = range(len(condition_ids))
+    # a stock pipeline knows no interval, and needs none to guide at all levels
+    within = {} if sampling.guidance_interval == ALL_LEVELS else {"guidance_interval": sampling.guidance_interval}
     for start in range(0, len(condition_ids), sampling.batch):
         chosen = slice(start, start + sampling.batch)
         yield pipeline(
@@ -106,7 +109,7 @@ def generate(pipeline: MediPipeline, condition_ids: torch.Tensor, sampling: Samp
             seeds[chosen],
             num_inference_steps=sampling.num_steps,
             guidance=[GuidanceTerm(columns, sampling.guidance_scale)],
-            guidance_interval=sampling.guidance_interval,
+            **within,
         )
 
 

@@ -367,7 +367,7 @@ def test_the_id_follows_whatever_decides_a_tile(root, pipeline):
 
 def test_the_shipped_checkpoint_names_its_held_out_patients_and_they_are_those_of_the_reference_set():
     folder = Path(__file__).parent.parent / "checkpoints"
-    shipped = load_checkpoint("medi-128", folder, torch.device("cpu"), torch.float32)
+    shipped = load_checkpoint(Settings().checkpoint, folder, torch.device("cpu"), torch.float32)
     reference = read_reference(folder.parent / "assets" / "reference")
     assert shipped.id == reference.facts["checkpoint"]
     real = reference.real.tiles

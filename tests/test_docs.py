@@ -50,7 +50,7 @@ def test_no_shipped_artefact_table_or_sentence_is_of_another_checkpoint():
     found = artefacts(Places(ROOT / "assets", ROOT / "docs", checkpoint.folder), checkpoint.id)
     assert [(a.where, a.name, a.checkpoints) for a in found if a.status(checkpoint.id) == STALE] == []
     current = {a.name for a in found if a.status(checkpoint.id) == "current"}
-    assert {"welcome", "reference", "docs/fidelity.md:targets", "docs/experiment.md:experiment"} <= current
+    assert {"welcome", "reference", "docs/fidelity.md:targets", "docs/fidelity.md:regions"} <= current
 
 
 def test_the_shipped_reference_set_is_of_the_shipped_checkpoint_and_the_default_encoder():

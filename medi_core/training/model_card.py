@@ -108,15 +108,19 @@ def _adaptation(adaptation: Mapping[str, Any] | None) -> str:
 def _distillation(distillation: Mapping[str, Any] | None) -> str:
     if not distillation:
         return ""
-    settings, num = distillation["configuration"], distillation["num_inference_steps"]
+    num, scale = distillation["num_inference_steps"], distillation.get("guidance_scale", 1)
+    how = ""
+    if "configuration" in distillation:  # of `distill`; others may record the teacher and the steps alone
+        how = (
+            "The weights began as those of the teacher and were trained against a discriminator on the same training "
+            f"tiles: {distillation['step']:,} steps of {distillation['configuration']['global_batch']}, "
+            f"{distillation['minutes'] / 60:.1f} hours (docs/training.md). "
+        )
     return (
         "## Distillation\n\n"
-        f"A few-step model: made for {num} denoising step{'s' * (num != 1)} and a guidance scale of "
-        f"{distillation['guidance_scale']:g}; more steps make worse tiles. The weights began as those of "
-        f"{distillation['teacher']}, whose training and data are described here, and were trained against a "
-        f"discriminator on the same training tiles: {distillation['step']:,} steps of {settings['global_batch']}, "
-        f"{distillation['minutes'] / 60:.1f} hours (docs/training.md). What was measured of the teacher says nothing "
-        "of this model.\n"
+        f"A few-step model, distilled from {distillation['teacher']}, whose training and data are described here: made "
+        f"for {num} denoising step{'s' * (num != 1)} and a guidance scale of {scale:g}, not for more. {how}What was "
+        "measured of the teacher says nothing of this model.\n"
     )
 
 

@@ -176,7 +176,7 @@ def test_the_checkpoint_says_whose_student_it_is_and_makes_tiles(toy_manifest, t
     assert (record["teacher"], record["num_inference_steps"]) == (teacher.id, CONFIG.num_inference_steps)
     assert record["tiles_seen"] == 16
     assert student.held_out_patients == teacher.held_out_patients
-    assert f"began as those of {teacher.id}" in student.model_card
+    assert f"distilled from {teacher.id}" in student.model_card
     assert student.vocabulary == teacher.vocabulary
     ids = torch.zeros(1, len(student.vocabulary.attributes), dtype=torch.int64)
     assert student.pipeline(ids, [0], 2, height_px=32, width_px=32).shape == (1, 32, 32, 3)

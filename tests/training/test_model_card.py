@@ -43,5 +43,5 @@ def test_a_few_step_model_says_so_and_names_its_teacher(toy_vocabulary, card):
     record = RECORD | {"distillation": {"teacher": "medi-toy@0123456789ab", "num_inference_steps": 1}}
     few = model_card("medi-fast", toy_vocabulary, record, 23_600_000)
     assert "distilled from medi-toy@0123456789ab" in few
-    assert "1 denoising step." in few
+    assert "1 denoising step and" in few
     assert "istilled" not in card

@@ -121,7 +121,8 @@ def test_ever_new_sessions_of_one_address_do_not_fill_the_queue(running_app, mod
 def test_mcp_clients_share_a_session_that_has_more_places(running_app, model, monkeypatch):
     inside = Visitor(running_app)
     client = SimpleNamespace(session_hash=inside.session)
-    monkeypatch.setattr(running_app.blocks, "mcp_server_obj", SimpleNamespace(_client_instance=client))
+    server = SimpleNamespace(_client_instance=client, postprocess_output_data=lambda data, _root_url: data)
+    monkeypatch.setattr(running_app.blocks, "mcp_server_obj", server)
     one = [{}, 1, 0, 1, 1.0, 128, None, [0, 1]]
     answers = [inside.ask(one) for _ in range(MAX_WAITING_OF_MCP + RUNS_AT_ONCE + 1)]
     assert [answer.status_code for answer in answers[:MAX_WAITING_OF_MCP]] == [200] * MAX_WAITING_OF_MCP
