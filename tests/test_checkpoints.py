@@ -22,6 +22,7 @@ from medi_core.errors import CheckpointError, StorageError
 from medi_core.models.metadata_embedder import MetadataEmbedder
 from medi_core.pipelines.medi_pipeline import MediPipeline
 from medi_core.pipelines.schedulers import build_scheduler
+from medi_core.settings import Settings
 
 CPU = torch.device("cpu")
 FACTS = {"step": 7, "attributes": ["cancer_type"]}
