@@ -2,7 +2,7 @@
 
     python -m benchmarks.load [--minutes 5] [--generating 32] [--mapping 8] [--reviewing 4]
 
-    --checkpoint   passed on to app.py; default: medi-128
+    --checkpoint   passed on to app.py; default: medi-128-fast
     --minutes      how long; the first fifth warms up and is not counted; default: 5
     --generating   visitors who ask for tiles, one after the other; each tenth time one leaves before the answer
     --mapping      visitors who colour the map and click its points
@@ -253,7 +253,7 @@ def new_study(folder: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", default="medi-128")
+    parser.add_argument("--checkpoint", default="medi-128-fast")
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--generating", type=int, default=32)
     parser.add_argument("--mapping", type=int, default=8)

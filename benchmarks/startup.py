@@ -1,8 +1,8 @@
 """Cold start: seconds from `python app.py` to the first page and the first tile through the API, and memory.
 
-    python -m benchmarks.startup [--checkpoint medi-128] [--runs 3] [--callers 4]
+    python -m benchmarks.startup [--checkpoint medi-128-fast] [--runs 3] [--callers 4]
 
-    --checkpoint  passed on to app.py; default: medi-128
+    --checkpoint  passed on to app.py; default: medi-128-fast
     --runs        fresh processes, one after the other; default: 3
     --timeout     seconds after which a start counts as failed; default: 120
     --callers     clients that then ask for tiles at the same time; default: 4, 0 = none
@@ -57,7 +57,7 @@ class Start:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", default="medi-128")
+    parser.add_argument("--checkpoint", default="medi-128-fast")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--timeout", type=float, default=120.0)
     parser.add_argument("--callers", type=int, default=4)
