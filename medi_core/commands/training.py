@@ -64,6 +64,7 @@ def add_training_commands(commands) -> None:
     command.add_argument("--discriminator-learning-rate", type=float)
     command.add_argument("--adversarial-weight", type=float)
     command.add_argument("--penalty-weight", type=float)
+    command.add_argument("--discriminator-network", help="efficientnet-lite2 (default) or efficientnet-lite0")
     command.add_argument("--ema-decay", type=float, help="of the averaged weights, in [0, 1)")
     command.add_argument("--seed", type=int)
     command.add_argument("--precision", choices=("no", "bf16"), default="bf16")

@@ -20,6 +20,7 @@ from medi_core.checkpoints import Checkpoint
 from medi_core.data.tile_dataset import TILE_PX, RandomTileDataset, SamplingConfig
 from medi_core.errors import InvalidRequestError
 from medi_core.models.denoiser import NUM_TRAIN_TIMESTEPS
+from medi_core.models.encoder_catalogue import STAGE_NETWORKS
 from medi_core.models.tile_discriminator import TileDiscriminator
 from medi_core.models.tile_encoder import StageFeatures
 from medi_core.training.flow_matching import ObjectiveConfig, draw_noise
@@ -65,6 +66,10 @@ class DistillationConfig:
         for name in ("num_steps", "learning_rate", "discriminator_learning_rate", "anchor_px", "penalty_every"):
             if getattr(self, name) <= 0:
                 raise InvalidRequestError(f"{name} must be above 0, given {getattr(self, name)}")
+        if self.discriminator_network not in STAGE_NETWORKS:
+            raise InvalidRequestError(
+                f"discriminator_network {self.discriminator_network!r} is unknown; known: {', '.join(STAGE_NETWORKS)}"
+            )
         if self.global_batch < 2 or self.global_batch % 2:
             raise InvalidRequestError(f"global_batch must be even and at least 2, given {self.global_batch}")
 
