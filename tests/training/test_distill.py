@@ -197,7 +197,11 @@ def test_a_manifest_of_other_values_and_a_folder_of_another_training_are_refused
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("num_inference_steps", 5), ("num_inference_steps", 0), ("global_batch", 3), ("anchor_px", 0)]
+    ("name", "value"),
+    [
+        *(("num_inference_steps", 5), ("num_inference_steps", 0), ("global_batch", 3), ("anchor_px", 0)),
+        ("discriminator_network", "resnet"),
+    ],
 )
 def test_settings_out_of_range_are_named(name, value):
     with pytest.raises(InvalidRequestError, match=name):
@@ -205,18 +209,8 @@ def test_settings_out_of_range_are_named(name, value):
 
 
 def test_the_command(toy_manifest, teacher_folder, tmp_path, capsys):
-    flags = [
-        "--checkpoint",
-        str(teacher_folder),
-        "--out",
-        str(tmp_path / "run"),
-        "--num-steps",
-        "1",
-        "--workers",
-        "0",
-        "--precision",
-        "no",
-    ]
+    flags = [*("--checkpoint", str(teacher_folder)), *("--out", str(tmp_path / "run")), *("--num-steps", "1")]
+    flags += [*("--workers", "0"), *("--precision", "no"), *("--discriminator-network", "efficientnet-lite0")]
     assert main(["distill", "--manifest", str(toy_manifest), *flags, "--global-batch", "2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["step"] == 1
     assert main(["distill", "--manifest", str(toy_manifest), *flags, "--global-batch", "3"]) == 2
