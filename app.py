@@ -4,6 +4,9 @@ import argparse
 import ctypes
 import os
 import sys
+import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
 
@@ -12,6 +15,7 @@ from medi_core.settings import QUIET, Settings
 
 M_ARENA_MAX = -8
 """Of glibc's malloc.h."""
+TRIM_SECONDS = 20
 
 
 def main() -> int:
@@ -62,11 +66,20 @@ def main() -> int:
 
 
 def keep_memory_together() -> None:
-    """On Linux: threads share two pools of memory. By default each takes one of many, and figures are built in dozens
-    of threads: what they free stays in all those pools, and the process grows.
+    """On Linux: threads share two pools of memory, and what is free in them goes back to the system from time to time.
+    By default each thread takes one of many pools, and figures are built in dozens of threads: what they free stays in
+    all those pools, and the process grows.
     """
     with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, 2)
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(M_ARENA_MAX, 2)
+        threading.Thread(target=_give_memory_back, args=(libc.malloc_trim,), daemon=True).start()
+
+
+def _give_memory_back(malloc_trim: Callable[[int], int]) -> None:
+    while True:
+        time.sleep(TRIM_SECONDS)
+        malloc_trim(0)
 
 
 def warn_of_storage(services) -> None:

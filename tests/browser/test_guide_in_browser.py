@@ -80,7 +80,7 @@ def test_a_word_explains_itself_to_mouse_keyboard_and_finger(context, url):
 
 def test_an_example_opens_the_state_it_names(context, url):
     page = open_page(context, url)
-    page.locator("#examples a", has_text="centers").click()
+    page.locator("#examples a", has_text="as from").click()
     page.locator("#compare-button").wait_for(timeout=60_000)
     page.wait_for_function("document.querySelector('#compare-button').offsetParent")
     page.get_by_label("Sweep down (rows)").wait_for()
