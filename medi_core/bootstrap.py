@@ -45,7 +45,7 @@ class Services:
     checkpoint: Checkpoint
     generation: GenerationService
     instant: GenerationService | None
-    """Tiles in a few steps, with a checkpoint of its own; `None`: there is none that can be used."""
+    """Tiles in a few steps: `generation`, where its checkpoint is a few-step one, or another; `None`: there is none."""
     instant_off: str
     """Why there is none; "" where there is one."""
     comparison: ComparisonService

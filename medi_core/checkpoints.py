@@ -71,7 +71,8 @@ class Checkpoint:
 
     def facts(self) -> dict[str, Any]:
         """Plain JSON: its id, its vocabulary, and what it was distilled from, if it was."""
-        few = {} if self.distillation is None else {"distillation": asdict(self.distillation)}
+        distillation = self.distillation  # read from its file
+        few = {} if distillation is None else {"distillation": asdict(distillation)}
         return {"checkpoint": self.id} | few | self.vocabulary.to_dict()
 
     @property

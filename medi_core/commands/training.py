@@ -78,10 +78,8 @@ def train_diffusion(flags: argparse.Namespace) -> dict[str, Any]:
     from medi_core.training.run import run_training
     from medi_core.training.train_diffusion import DiffusionTrainingConfig
 
-    if flags.workers < 0:
-        raise InvalidRequestError(f"--workers {flags.workers}: it must be 0 or more")
-    fields = DiffusionTrainingConfig.__dataclass_fields__
-    overrides = {name: value for name, value in vars(flags).items() if name in fields and value is not None}
+    _check_workers(flags)
+    overrides = _overrides(flags, DiffusionTrainingConfig)
     seed = flags.seed or 0  # one seed for all draws of a run
     # of a folder of tars each tile is seen once an epoch
     overrides["sampling"] = (
@@ -119,8 +117,7 @@ def adapt(flags: argparse.Namespace) -> dict[str, Any]:
             kept = "  kept" if report.is_best and report.step else ""
             print(f"step {report.step}  validation loss {report.validation_loss:.4f}{kept}", flush=True)
 
-    fields = AdaptationConfig.__dataclass_fields__
-    overrides = {name: value for name, value in vars(flags).items() if name in fields and value is not None}
+    overrides = _overrides(flags, AdaptationConfig)
     settings = Settings.from_environment(checkpoint=flags.checkpoint or TEACHER)
     record = run_adaptation(
         flags.manifest,
@@ -146,10 +143,8 @@ def distill(flags: argparse.Namespace) -> dict[str, Any]:
             losses = f"{step.discriminator_loss:.3f}, {step.adversarial_loss:.3f}, {step.anchor_loss:.4f}"
             print(f"step {step.step}  discriminator, adversarial, anchor loss: {losses}", flush=True)
 
-    if flags.workers < 0:
-        raise InvalidRequestError(f"--workers {flags.workers}: it must be 0 or more")
-    fields = DistillationConfig.__dataclass_fields__
-    overrides = {name: value for name, value in vars(flags).items() if name in fields and value is not None}
+    _check_workers(flags)
+    overrides = _overrides(flags, DistillationConfig)
     settings = Settings.from_environment(checkpoint=flags.checkpoint or TEACHER)
     step = run_distillation(
         flags.manifest,
@@ -164,3 +159,14 @@ def distill(flags: argparse.Namespace) -> dict[str, Any]:
         on_step=on_step,
     )
     return {"step": step, "checkpoint": str(flags.out / "checkpoint")}
+
+
+def _overrides(flags: argparse.Namespace, config: type) -> dict[str, Any]:
+    """What was given of the fields of a configuration; the others keep their defaults."""
+    fields = config.__dataclass_fields__
+    return {name: value for name, value in vars(flags).items() if name in fields and value is not None}
+
+
+def _check_workers(flags: argparse.Namespace) -> None:
+    if flags.workers < 0:
+        raise InvalidRequestError(f"--workers {flags.workers}: it must be 0 or more")

@@ -23,7 +23,7 @@ from medi_core.metadata.vocabulary import Vocabulary
 from medi_core.training.flow_matching import ObjectiveConfig
 from medi_core.training.run import ema_weights
 from medi_core.training.train_diffusion import DiffusionTraining, DiffusionTrainingConfig, TrainingModel
-from medi_core.training.training_state import STRUCTURE
+from medi_core.training.training_state import structure_of
 from medi_core.training.validation import ValidationSet
 
 VALIDATION_SHARE = 0.2
@@ -213,11 +213,8 @@ def _only_rows(first: int, last: int) -> Callable[[torch.Tensor], torch.Tensor]:
 
 def _training_config(checkpoint: Checkpoint, config: AdaptationConfig) -> DiffusionTrainingConfig:
     """The training that these weights fit into: no decay, and no tile without any attribute."""
-    network = checkpoint.pipeline.denoiser.config
-    names = [name for name in STRUCTURE if name != "attributes"]
     return DiffusionTrainingConfig(
-        attributes=checkpoint.vocabulary.attributes,
-        **{name: tuple(v) if isinstance(v := network[name], list) else v for name in names},
+        **structure_of(checkpoint),
         global_batch=config.global_batch,
         num_steps=config.num_steps,
         warmup_steps=1,

@@ -16,7 +16,7 @@ import torch
 from accelerate import Accelerator
 from torch.nn import functional as F
 
-from medi_core.checkpoints import Checkpoint
+from medi_core.checkpoints import MAX_DISTILLED_STEPS, Checkpoint
 from medi_core.data.tile_dataset import TILE_PX, RandomTileDataset, SamplingConfig
 from medi_core.errors import InvalidRequestError
 from medi_core.models.denoiser import NUM_TRAIN_TIMESTEPS
@@ -25,9 +25,8 @@ from medi_core.models.tile_discriminator import TileDiscriminator
 from medi_core.models.tile_encoder import StageFeatures
 from medi_core.training.flow_matching import ObjectiveConfig, draw_noise
 from medi_core.training.train_diffusion import DiffusionTraining, DiffusionTrainingConfig, TrainingModel
-from medi_core.training.training_state import STRUCTURE
+from medi_core.training.training_state import structure_of
 
-MAX_STEPS = 4
 CALIBRATION_TILES = 64
 
 
@@ -59,9 +58,9 @@ class DistillationConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.num_inference_steps <= MAX_STEPS:
+        if not 1 <= self.num_inference_steps <= MAX_DISTILLED_STEPS:
             raise InvalidRequestError(
-                f"num_inference_steps must be from 1 to {MAX_STEPS}, given {self.num_inference_steps}"
+                f"num_inference_steps must be from 1 to {MAX_DISTILLED_STEPS}, given {self.num_inference_steps}"
             )
         for name in ("num_steps", "learning_rate", "discriminator_learning_rate", "anchor_px", "penalty_every"):
             if getattr(self, name) <= 0:
@@ -147,7 +146,7 @@ class Distillation:
         training = self.training
         training.model.train()
         for tiles_uint8, known_ids in training.batches():
-            generator = torch.Generator(self.device).manual_seed(self.config.seed * 1_000_003 + training.step)
+            generator = training.step_generator()
             tiles = tiles_uint8.to(self.device).float() / 127.5 - 1
             draw = draw_noise(training.config.objective, tuple(tiles.shape), known_ids.shape[1], generator)
             ids = torch.where(draw.is_dropped, training.null_ids, known_ids.to(self.device))
@@ -197,8 +196,10 @@ class Distillation:
         config = self.config
         self.discriminator.requires_grad_(True)
         is_penalised = self.training.step % config.penalty_every == 0
-        near = real + config.penalty_noise * torch.randn(real.shape, generator=generator, device=self.device)
-        seen = [real, synthetic, near] if is_penalised else [real, synthetic]
+        seen = [real, synthetic]
+        if is_penalised:
+            noise = torch.randn(real.shape, generator=generator, device=self.device)
+            seen.append(real + config.penalty_noise * noise)
         scales = [scale.chunk(len(seen)) for scale in self._logits(torch.cat(seen), torch.cat([ids] * len(seen)))]
         real_logits, synthetic_logits = ([scale[i] for scale in scales] for i in (0, 1))
         loss = own_loss = told_apart(real_logits, synthetic_logits)
@@ -229,11 +230,8 @@ def told_apart(more_real: list[torch.Tensor], less_real: list[torch.Tensor]) -> 
 
 def student_config(teacher: Checkpoint, config: DistillationConfig) -> DiffusionTrainingConfig:
     """The training that the teacher's weights fit into."""
-    network = teacher.pipeline.denoiser.config
-    names = [name for name in STRUCTURE if name != "attributes"]
     return DiffusionTrainingConfig(
-        attributes=teacher.vocabulary.attributes,
-        **{name: tuple(v) if isinstance(v := network[name], list) else v for name in names},
+        **structure_of(teacher),
         side_px=teacher.training_config.get("side_px", TILE_PX),
         global_batch=config.global_batch,
         num_steps=config.num_steps,

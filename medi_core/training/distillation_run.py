@@ -1,6 +1,5 @@
 """One distillation in a folder: what `python -m medi_core distill` does."""
 
-import csv
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from medi_core.errors import CheckpointError
 from medi_core.storage import translate_write_errors
 from medi_core.training.distill import Distillation, DistillationConfig, DistillationStep, student_config
 from medi_core.training.model_card import model_card
-from medi_core.training.run import build_pipeline, ema_weights, load_dataset, stop_on_sigterm
+from medi_core.training.run import append_log, build_pipeline, ema_weights, load_dataset, stop_on_sigterm
 from medi_core.training.sample_grid import write_sample_grid
 from medi_core.training.training_state import has_state, load_state, load_tensors, save_state
 from medi_core.training.warm_start import vocabulary_difference
@@ -113,9 +112,4 @@ def _save(distillation: Distillation, out: Path, minutes: float, reports: list[D
         picture = out / "samples" / f"step-{training.step:07d}.png"
         write_sample_grid(pipeline, picture, training.config.side_px, num_inference_steps=config.num_inference_steps)
     losses = [(r.discriminator_loss, r.adversarial_loss, r.anchor_loss) for r in reports]
-    is_new = not (out / "log.csv").exists()
-    with translate_write_errors(str(out / "log.csv")), open(out / "log.csv", "a", newline="") as file:
-        writer = csv.writer(file)
-        if is_new:
-            writer.writerow(LOG_COLUMNS)
-        writer.writerow([training.step, f"{minutes:.6g}", *(f"{loss:.6g}" for loss in np.mean(losses, axis=0))])
+    append_log(out / "log.csv", LOG_COLUMNS, (training.step, minutes, *map(float, np.mean(losses, axis=0))))

@@ -4,7 +4,7 @@ import csv
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -194,7 +194,7 @@ def _save(
         save_checkpoint(pipeline, out / "checkpoint", record, card)
         write_sample_grid(pipeline, out / "samples" / f"step-{interval.step:07d}.png", training.config.side_px)
     row = (interval.step, minutes, interval.loss, validation_loss, interval.learning_rate, interval.tiles_per_second)
-    _append_log(out / "log.csv", row)
+    append_log(out / "log.csv", LOG_COLUMNS, row)
 
 
 def _facts(training: DiffusionTraining, minutes: float) -> dict[str, Any]:
@@ -223,12 +223,13 @@ def summarize_data(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
     }
 
 
-def _append_log(path: Path, row: tuple[float, ...]) -> None:
+def append_log(path: Path, columns: Sequence[str], row: Sequence[float]) -> None:
+    """A line of a CSV file, which begins with its columns."""
     is_new = not path.exists()
     with translate_write_errors(str(path)), open(path, "a", newline="") as file:
         writer = csv.writer(file)
         if is_new:
-            writer.writerow(LOG_COLUMNS)
+            writer.writerow(columns)
         writer.writerow(f"{v:.6g}" if isinstance(v, float) else v for v in row)
 
 

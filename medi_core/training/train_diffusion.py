@@ -224,11 +224,15 @@ class DiffusionTraining:
 
     def _local_draw(self, shape: torch.Size) -> NoiseDraw:
         """This process's slice of the global batch's draw."""
-        generator = torch.Generator(self.accelerator.device).manual_seed(self.config.seed * 1_000_003 + self.step)
-        draw = draw_noise(self.config.objective, (self.config.global_batch, *shape[1:]), len(self.null_ids), generator)
+        whole = (self.config.global_batch, *shape[1:])
+        draw = draw_noise(self.config.objective, whole, len(self.null_ids), self.step_generator())
         first = self.accelerator.process_index * shape[0]
         mine = slice(first, first + shape[0])
         return NoiseDraw(draw.sigmas[mine], draw.eps[mine], draw.is_dropped[mine])
+
+    def step_generator(self) -> torch.Generator:
+        """Of the present step's random draws, on the device: a function of (seed, step)."""
+        return torch.Generator(self.accelerator.device).manual_seed(self.config.seed * 1_000_003 + self.step)
 
     def batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """This process's share of each global batch, from the current step on."""

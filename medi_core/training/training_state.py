@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from medi_core.checkpoints import Checkpoint
 from medi_core.errors import CheckpointError
 from medi_core.storage import present_folder, replaced_folder
 from medi_core.training.train_diffusion import DiffusionTraining
@@ -28,6 +29,12 @@ STRUCTURE = (
 )
 """Fields of the configuration that say what the weights mean; the others may change on resuming."""
 ADVICE = "use the configuration and the manifest it was started with, or another folder"
+
+
+def structure_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """`STRUCTURE` of a checkpoint, as arguments of the `DiffusionTrainingConfig` that its weights fit into."""
+    known = {"attributes": checkpoint.vocabulary.attributes} | dict(checkpoint.pipeline.denoiser.config)
+    return {name: tuple(v) if isinstance(v := known[name], list) else v for name in STRUCTURE}
 
 
 def has_state(folder: Path) -> bool:
