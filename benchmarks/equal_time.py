@@ -1,18 +1,19 @@
-"""The paper's configuration and ours, trained on the same data for equal processor time: kernel distance (KID) of each.
+"""The paper's configuration and ours, with and without metadata, trained on the same data for equal time: KID.
 
     python -m benchmarks.equal_time --train paper --manifest tiles.csv --work runs/equal-time [--at 5 10 20 40]
     python -m benchmarks.equal_time --train ours --manifest tiles.csv --work runs/equal-time [--at 5 10 20 40]
+    python -m benchmarks.equal_time --train class-only --manifest tiles.csv --work runs/equal-time [--at 5 10 20 40]
     python -m benchmarks.equal_time --report --manifest tiles.csv --work runs/equal-time [--plot docs/equal-time.svg]
 
     --manifest         grid tiles with split and patient_id (required)
-    --work             folder of both trainings (required); a training stopped before its end goes on from there
-    --train            paper or ours: train it, on one thread of the CPU; or
+    --work             folder of the trainings (required); a training stopped before its end goes on from there
+    --train            paper, ours or class-only (ours, told the cancer type alone): train it, on one thread; or
     --report           compare all snapshots that there are
     --at               minutes of processor time after which a snapshot is made; default: 5 10 20 40
     --minutes          training: stop after so many CPU minutes more. Report: what is not begun by then is "not run"
-    --precision        bf16 or no, of both trainings; default: bf16
-    --global-batch     tiles a step, of both; default: 16
-    --warmup-steps     of the learning rate, of both; default: 20, for a run has only hundreds of steps
+    --precision        bf16 or no, of all trainings; default: bf16
+    --global-batch     tiles a step, of all; default: 16
+    --warmup-steps     of the learning rate, of all; default: 20, for a run has only hundreds of steps
     --learning-rate    default: that of the configuration, 1e-4 for the paper's and 4e-4 for ours
     --paper-scale      factor of the paper's widths; default: 1/4
     --widths, --patch-px, --head-channels   ours; default: those of DiffusionTrainingConfig
@@ -22,7 +23,7 @@
     --plot             SVG to write; default: equal-time.svg in --work
 
 The clock is the training process's own processor time, so a busy machine slows a training and does not cut it short.
-Guidance is 1 for both: the paper uses none. KID as in benchmarks/kid.py: same real tiles, metadata, seeds and encoder.
+Guidance is 1 for all: the paper uses none. KID as in benchmarks/kid.py: same real tiles, metadata, seeds and encoder.
 A distance once measured is kept beside its snapshot and not measured again.
 """
 
@@ -74,12 +75,14 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def training_config(args: argparse.Namespace) -> DiffusionTrainingConfig:
-    """What to train, from the flags; what both share is the same for both."""
+    """What to train, from the flags; what they share is the same for all."""
     shared = {"global_batch": args.global_batch, "warmup_steps": args.warmup_steps, "seed": args.seed}
     if args.learning_rate:
         shared["learning_rate"] = args.learning_rate
     if args.train == "paper":
         return paper_config(args.paper_scale, **shared)
+    if args.train == "class-only":
+        shared["attributes"] = ("cancer_type",)
     own = {"block_out_channels": args.widths, "patch_px": args.patch_px, "head_channels": args.head_channels}
     return replace(DiffusionTrainingConfig(), **shared, **{k: v for k, v in own.items() if v is not None})
 

@@ -1,4 +1,4 @@
-"""What came of benchmarks/equal_time.py: the snapshots of both trainings by their distance (KID) to real tiles."""
+"""What came of benchmarks/equal_time.py: the snapshots of the trainings by their distance (KID) to real tiles."""
 
 import argparse
 import json
@@ -31,11 +31,11 @@ HEADER = (
     "KID",
     "tiles",
 )
-NAMES = {"paper": "paper's", "ours": "ours"}
+NAMES = {"paper": "paper's", "ours": "ours", "class-only": "ours, cancer type alone"}
 
 
 def report(args: argparse.Namespace) -> None:
-    """Print the table of all snapshots, and write the plot once both trainings have some."""
+    """Print the table of all snapshots, and write the plot once two trainings have some."""
     budget = Budget(args.minutes or float("inf"))
     encoder = TileEncoder(device=choose_device(args.device))
     real = fidelity.read_real_set(args.manifest, tuple(args.splits), encoder)
@@ -52,7 +52,8 @@ def report(args: argparse.Namespace) -> None:
             log(str(rows[-1]))
     print_table(HEADER, rows)
     print(f"\nKID to {real.describe()}.")
-    if all(measured.values()):
+    measured = {kind: points for kind, points in measured.items() if points}
+    if len(measured) > 1:
         plot = args.plot or args.work / "equal-time.svg"
         plot.write_text(plot_of(measured, floors["real, halves by patient"].mean), encoding="utf-8")
         log(f"{plot} is written")

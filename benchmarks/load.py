@@ -12,8 +12,8 @@
 
 Starts app.py in a process of its own, with a study of its own, and talks to it over HTTP as the pages do. A latency is
 from the question to its whole answer, waiting included. "Queue full" is a polite answer (503) and no error; anything
-else that is not what was asked for is an error. RSS is the resident memory of the app and its child processes, after
-the warm-up and later.
+else that is not what was asked for is an error. RSS is the resident memory of the app and its child processes, read
+each second and averaged over a fifth of the time, as figures and batches take and give back much within seconds.
 """
 
 import argparse
@@ -52,6 +52,8 @@ LEAVES = 10
 NUM_STUDY_TILES = 8
 WARM_UP = 0.2
 """Of the time: reference set, map and classifier are loaded when they are first needed."""
+WINDOWS = {"after warm-up": (0.2, 0.4), "half way": (0.5, 0.7), "end": (0.8, 1.0)}
+"""Shares of the time over which memory is averaged."""
 READING_SECONDS = 1.0
 """What a person needs between two answers, at least."""
 GENERATE, LEFT, COLOUR, CLICK, REVIEW = "generate", "generate, left", "map: colour", "map: click", "review: answer"
@@ -198,8 +200,8 @@ async def reviewing(page: Page, results: Results, study: str, name: str, rng: ra
         await asyncio.sleep(READING_SECONDS + rng.random())
 
 
-async def visit(url: str, study: str, pid: int, args: argparse.Namespace) -> tuple[Results, list[float]]:
-    """Let everybody come; what they met, and the app's memory in MB: after the warm-up, half way then, at the end."""
+async def visit(url: str, study: str, pid: int, args: argparse.Namespace) -> tuple[Results, dict[str, float]]:
+    """Let everybody come; what they met, and the app's memory in MB, averaged over each of `WINDOWS`."""
     async with httpx.AsyncClient(base_url=url, timeout=60) as http:
         page = Page(url, (await http.get("/config")).json())
     seconds = args.minutes * 60
@@ -211,18 +213,20 @@ async def visit(url: str, study: str, pid: int, args: argparse.Namespace) -> tup
         *(reviewing(page, results, study, f"reader {i}", random.Random(rng.random())) for i in range(args.reviewing)),
     ]
     tasks, memory = [asyncio.create_task(visitor) for visitor in visitors], []
-    for share in (WARM_UP, 0.6, 1.0):
-        done, _ = await asyncio.wait(
-            tasks, timeout=start + share * seconds - time.monotonic(), return_when=asyncio.FIRST_EXCEPTION
-        )
+    while (share := (time.monotonic() - start) / seconds) < 1:
+        done, _ = await asyncio.wait(tasks, timeout=READING_SECONDS, return_when=asyncio.FIRST_EXCEPTION)
         for task in done:
             task.result()  # a visitor ends only by a fault
-        memory.append(resident_mb(pid))
-        log(f"{share:.0%}: {memory[-1]:.0f} MB, {sum(map(len, results.seconds.values()))} answers")
+        memory.append((share, resident_mb(pid)))
+        if len(memory) % 30 == 0:
+            log(f"{share:.0%}: {memory[-1][1]:.0f} MB, {sum(map(len, results.seconds.values()))} answers")
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    return results, memory
+    return results, {
+        name: float(np.mean([mb for share, mb in memory if first <= share < last]))
+        for name, (first, last) in WINDOWS.items()
+    }
 
 
 async def seconds_until_free(url: str) -> float:
@@ -295,10 +299,9 @@ def main() -> None:
     )
     print_table((visitors, "answers", "p50 (s)", "p95 (s)", "queue full", "errors"), rows)
     print()
-    growth = f"{memory[-1] / memory[0] - 1:+.1%}"
-    cells = (*(f"{mb:.0f}" for mb in memory), growth, "≤ 5 %", f"{free:.1f}", faults)
-    header = ("app", "after warm-up", "half way", "end", "growth", "goal", "s until the queue is free", "tracebacks")
-    print_table(header, [("RSS (MB)", *cells)])
+    growth = f"{memory['end'] / memory['after warm-up'] - 1:+.1%}"
+    cells = (*(f"{mb:.0f}" for mb in memory.values()), growth, "≤ 5 %", f"{free:.1f}", faults)
+    print_table(("app", *memory, "growth", "goal", "s until the queue is free", "tracebacks"), [("RSS (MB)", *cells)])
 
 
 def _percentiles(seconds: list[float]) -> tuple[str, str]:

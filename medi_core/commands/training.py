@@ -1,6 +1,7 @@
 """Commands that train."""
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,13 @@ def add_training_commands(commands) -> None:
     command.add_argument("--learning-rate", type=float)
     command.add_argument("--discriminator-learning-rate", type=float)
     command.add_argument("--adversarial-weight", type=float)
+    command.add_argument("--mismatch-weight", type=float)
     command.add_argument("--penalty-weight", type=float)
     command.add_argument("--discriminator-network", help="efficientnet-lite2 (default) or efficientnet-lite0")
     command.add_argument("--ema-decay", type=float, help="of the averaged weights, in [0, 1)")
     command.add_argument("--seed", type=int)
     command.add_argument("--precision", choices=("no", "bf16"), default="bf16")
+    command.add_argument("--compile", action="store_true", help="torch.compile: slow start, faster steps")
     command.add_argument("--workers", type=int, default=1, help="loader processes")
     command.add_argument("--save-every", type=float, default=5.0, help="minutes between saves")
 
@@ -140,8 +143,9 @@ def distill(flags: argparse.Namespace) -> dict[str, Any]:
 
     def on_step(step) -> None:
         if step.step % 20 == 0 and not flags.json:
-            losses = f"{step.discriminator_loss:.3f}, {step.adversarial_loss:.3f}, {step.anchor_loss:.4f}"
-            print(f"step {step.step}  discriminator, adversarial, anchor loss: {losses}", flush=True)
+            losses = {name.removesuffix("_loss"): loss for name, loss in asdict(step).items() if name != "step"}
+            shown = ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
+            print(f"step {step.step}  loss: {shown}", flush=True)
 
     _check_workers(flags)
     overrides = _overrides(flags, DistillationConfig)
@@ -154,6 +158,7 @@ def distill(flags: argparse.Namespace) -> dict[str, Any]:
         DistillationConfig(**overrides),
         minutes=flags.minutes,
         save_every_minutes=flags.save_every,
+        compile_model=flags.compile,
         num_workers=flags.workers,
         mixed_precision=flags.precision,
         on_step=on_step,

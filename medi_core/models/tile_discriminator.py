@@ -27,19 +27,21 @@ class TileDiscriminator(nn.Module):
         super().__init__()
         self._features = (features,)  # in a tuple: its weights are no weights of ours
         self.embedder = MetadataEmbedder(vocabulary, width)
+        for table in self.embedder.tables:  # not small, as a denoiser's: it has hundreds of steps to see the metadata
+            nn.init.normal_(table.weight)
         self.heads = nn.ModuleList(_Head(channels, width) for channels in features.channels)
 
     def forward(self, tiles: torch.Tensor, condition_ids: torch.Tensor) -> list[torch.Tensor]:
-        """How real each place looks at each scale.
+        """How real each place looks at each scale, as a tile of these metadata.
 
         Args:
             tiles: `(B, 3, H, W)` in [−1, 1].
-            condition_ids: int64 `(B, A)`.
+            condition_ids: int64 `(B, K, A)`: each tile is judged under K metadata, at hardly the cost of one more.
 
         Returns:
-            One float32 `(B, places)` of logits a scale, from texture to shape.
+            One float32 `(B, K, places)` of logits a scale, from texture to shape.
         """
-        conditioning = self.embedder(condition_ids)
+        conditioning = self.embedder(condition_ids.flatten(0, 1)).unflatten(0, condition_ids.shape[:2])
         stages = self._features[0](tiles)
         return [head(stage, conditioning).float() for head, stage in zip(self.heads, stages, strict=True)]
 
@@ -64,5 +66,5 @@ class _Head(nn.Module):
     def forward(self, stage: torch.Tensor, conditioning: torch.Tensor) -> torch.Tensor:
         hidden = F.leaky_relu(self.first((stage - self.mean[:, None, None]) / self.std[:, None, None]), 0.2)
         hidden = F.leaky_relu(hidden + self.second(hidden), 0.2)
-        match = (hidden * self.project(conditioning)[:, :, None, None]).mean(dim=1, keepdim=True)
-        return (self.logit(hidden) + match).flatten(1)
+        match = self.project(conditioning) @ hidden.flatten(2) / hidden.shape[1]
+        return self.logit(hidden).flatten(2) + match

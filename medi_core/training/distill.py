@@ -49,6 +49,9 @@ class DistillationConfig:
     """Noisy real tiles must come out right after pooling by this: finer detail is the discriminator's business."""
     discriminator_network: str = "efficientnet-lite2"
     """What the discriminator sees with, of `STAGE_NETWORKS`: not the network that distances are measured with."""
+    mismatch_weight: float = 1.0
+    """Of the discriminator's telling a real tile with its metadata from the same tile with one attribute of another
+    tile (Reed et al. 2016, §4.2): it has to look at each attribute, not at the center alone."""
     penalty_weight: float = 0.5
     """Of the discriminator's change under `penalty_noise` (approximate R1, Lin et al. 2025, §3.3)."""
     penalty_noise: float = 0.05
@@ -80,6 +83,8 @@ class DistillationStep:
     step: int
     discriminator_loss: float
     """ln 2 = 0.69 where it cannot tell real from synthetic; less where it can."""
+    mismatch_loss: float
+    """Of the discriminator: ln 2 where it does not see whose metadata a tile has; less where it does."""
     adversarial_loss: float
     """Of the student: ln 2 where the discriminator cannot tell; more where it can."""
     anchor_loss: float
@@ -90,22 +95,28 @@ class Distillation:
 
     def __init__(
         self,
-        teacher: Checkpoint,
+        initial: Checkpoint,
         dataset: RandomTileDataset,
         config: DistillationConfig,
         mixed_precision: str = "bf16",
         num_workers: int = 0,
+        compile_model: bool = False,
     ) -> None:
-        self.config, self.teacher = config, teacher
+        self.config, self.initial = config, initial
         self.training = DiffusionTraining(
-            student_config(teacher, config),
+            student_config(initial, config),
             dataset,
             Accelerator(mixed_precision=mixed_precision),
-            num_workers=num_workers,
+            compile_model,
+            num_workers,
         )
-        pipeline = teacher.pipeline
+        pipeline = initial.pipeline
         self.training.load_weights(TrainingModel(pipeline.metadata_embedder, pipeline.denoiser).state_dict())
-        self.training.initial_checkpoint = teacher.id
+        self.training.initial_checkpoint = initial.id
+        self.before = initial.training_config.get("distillation", {})
+        step = self.before.get("step", 0)  # of a student: tiles and noises go on where it stopped
+        self.training.step = self.training.first_step = self.training.ema.optimization_step = step
+        self.training.tiles_seen = self.before.get("tiles_seen", 0)
         torch.manual_seed(config.seed)
         features = StageFeatures(config.discriminator_network).to(self.device, memory_format=torch.channels_last)
         self.discriminator = TileDiscriminator(dataset.vocabulary.to_dict(), features)
@@ -152,11 +163,11 @@ class Distillation:
             ids = torch.where(draw.is_dropped, training.null_ids, known_ids.to(self.device))
             x_t, sigmas = self._noisy(tiles, ids, draw.eps, generator)
             synthetic = self._clean(x_t, sigmas, ids)
-            discriminator_loss, real_logits = self._teach_discriminator(tiles, synthetic.detach(), ids, generator)
-            adversarial = told_apart(self._logits(synthetic, ids), real_logits)
+            losses, real_logits = self._teach_discriminator(tiles, synthetic.detach(), ids, generator)
+            adversarial = told_apart(self._logits(synthetic, ids[:, None]), real_logits)
             anchor = self._anchor(synthetic, tiles, sigmas)
             training.advance(self.config.adversarial_weight * adversarial + anchor)
-            yield DistillationStep(training.step, discriminator_loss, adversarial.item(), anchor.item())
+            yield DistillationStep(training.step, *losses, adversarial.item(), anchor.item())
 
     def _noisy(
         self, tiles: torch.Tensor, ids: torch.Tensor, eps: torch.Tensor, generator: torch.Generator
@@ -179,19 +190,25 @@ class Distillation:
     def _clean(self, x_t: torch.Tensor, sigmas: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         with self.training.accelerator.autocast():
             x_t = x_t.contiguous(memory_format=torch.channels_last)
-            return self.training.model(x_t, sigmas * NUM_TRAIN_TIMESTEPS, ids).float()
+            return self.training.forward(x_t, sigmas * NUM_TRAIN_TIMESTEPS, ids).float()
 
     def _logits(self, tiles: torch.Tensor, ids: torch.Tensor) -> list[torch.Tensor]:
         with self.training.accelerator.autocast():
             return self.discriminator(tiles.contiguous(memory_format=torch.channels_last), ids)
 
+    @staticmethod
+    def _with_others(ids: torch.Tensor) -> torch.Tensor:
+        """Metadata `(B, A)` → `(B, A, A)`: each attribute in turn as the tile beside it has it, the others kept."""
+        one_by_one = torch.eye(ids.shape[1], dtype=torch.bool, device=ids.device)
+        return torch.where(one_by_one, ids.roll(1, dims=0)[:, None], ids[:, None])
+
     def _teach_discriminator(
         self, real: torch.Tensor, synthetic: torch.Tensor, ids: torch.Tensor, generator: torch.Generator
-    ) -> tuple[float, list[torch.Tensor]]:
-        """One step of it; returns its loss and what it thought of the real tiles.
+    ) -> tuple[tuple[float, float], list[torch.Tensor]]:
+        """One step of it; returns its losses and what it thought of the real tiles, `(B, 1, places)` a scale.
 
         Real and synthetic tiles of the same metadata are compared, each place with the same one (relativistic pairing,
-        Huang et al. 2024, §2).
+        Huang et al. 2024, §2); so is each real tile with itself under other metadata.
         """
         config = self.config
         self.discriminator.requires_grad_(True)
@@ -200,17 +217,23 @@ class Distillation:
         if is_penalised:
             noise = torch.randn(real.shape, generator=generator, device=self.device)
             seen.append(real + config.penalty_noise * noise)
-        scales = [scale.chunk(len(seen)) for scale in self._logits(torch.cat(seen), torch.cat([ids] * len(seen)))]
-        real_logits, synthetic_logits = ([scale[i] for scale in scales] for i in (0, 1))
-        loss = own_loss = told_apart(real_logits, synthetic_logits)
+        asked = torch.cat([ids[:, None], self._with_others(ids)], dim=1)
+        scales = [scale.chunk(len(seen)) for scale in self._logits(torch.cat(seen), torch.cat([asked] * len(seen)))]
+        real_logits, synthetic_logits = ([scale[i][:, :1] for scale in scales] for i in (0, 1))
+        own_loss = told_apart(real_logits, synthetic_logits)
+        is_other = (asked != ids[:, None]).any(dim=2)
+        right = [scale[0][:, :1].expand_as(scale[0])[is_other] for scale in scales]
+        wrong = [scale[0][is_other] for scale in scales]
+        mismatch_loss = told_apart(right, wrong) if is_other.any() else torch.zeros_like(own_loss)
+        loss = own_loss + config.mismatch_weight * mismatch_loss
         if is_penalised:
-            change = sum((scale[0] - scale[2]).square().mean() for scale in scales) / len(scales)
+            change = sum((scale[0] - scale[2])[:, 0].square().mean() for scale in scales) / len(scales)
             loss = loss + config.penalty_every * config.penalty_weight * change
         self.optimizer.zero_grad()
         self.training.accelerator.backward(loss)
         self.optimizer.step()
         self.discriminator.requires_grad_(False)  # the student's loss goes through it, not into it
-        return own_loss.item(), [scale.detach() for scale in real_logits]
+        return (own_loss.item(), mismatch_loss.item()), [scale.detach() for scale in real_logits]
 
     def _anchor(self, synthetic: torch.Tensor, real: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:
         """Velocity loss of the noisy real tiles after pooling."""
@@ -228,11 +251,11 @@ def told_apart(more_real: list[torch.Tensor], less_real: list[torch.Tensor]) -> 
     return sum(losses) / len(losses)
 
 
-def student_config(teacher: Checkpoint, config: DistillationConfig) -> DiffusionTrainingConfig:
-    """The training that the teacher's weights fit into."""
+def student_config(initial: Checkpoint, config: DistillationConfig) -> DiffusionTrainingConfig:
+    """The training that the weights of a checkpoint fit into."""
     return DiffusionTrainingConfig(
-        **structure_of(teacher),
-        side_px=teacher.training_config.get("side_px", TILE_PX),
+        **structure_of(initial),
+        side_px=initial.training_config.get("side_px", TILE_PX),
         global_batch=config.global_batch,
         num_steps=config.num_steps,
         learning_rate=config.learning_rate,

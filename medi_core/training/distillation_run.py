@@ -19,7 +19,7 @@ from medi_core.training.sample_grid import write_sample_grid
 from medi_core.training.training_state import has_state, load_state, load_tensors, save_state
 from medi_core.training.warm_start import vocabulary_difference
 
-LOG_COLUMNS = ("step", "minutes", "discriminator_loss", "adversarial_loss", "anchor_loss")
+LOG_COLUMNS = ("step", "minutes", "discriminator_loss", "mismatch_loss", "adversarial_loss", "anchor_loss")
 
 
 def run_distillation(
@@ -30,6 +30,7 @@ def run_distillation(
     config: DistillationConfig,
     minutes: float | None = None,
     save_every_minutes: float = 5.0,
+    compile_model: bool = False,
     num_workers: int = 0,
     mixed_precision: str = "bf16",
     on_step: Callable[[DistillationStep], None] = lambda _: None,
@@ -40,26 +41,28 @@ def run_distillation(
     `checkpoint/` (what is shipped), `state/` (to resume from), `log.csv` and `samples/`.
 
     Args:
-        checkpoint_name: of the teacher, as `load_checkpoint` takes it.
+        checkpoint_name: of the teacher, as `load_checkpoint` takes it; of a student, which is then trained on: its
+            teacher, steps, tiles and minutes are taken over, the discriminator begins anew.
         root: folder of checkpoints.
 
     Raises:
-        CheckpointError: the teacher cannot be used with this manifest, or `out` holds a training of another kind.
+        CheckpointError: the checkpoint cannot be used with this manifest, or `out` holds a training of another kind.
         ManifestError: the manifest or an image in it cannot be used.
         StorageError: the disk is full; what was saved before is still there.
     """
     manifest = read_manifest(manifest_path)  # before the checkpoint, which takes seconds
     with translate_write_errors(str(out)):  # before the work, not at the first save
         out.mkdir(parents=True, exist_ok=True)
-    teacher = load_checkpoint(checkpoint_name, root, torch.device("cpu"), torch.float32)
-    settings = student_config(teacher, config)
+    initial = load_checkpoint(checkpoint_name, root, torch.device("cpu"), torch.float32)
+    settings = student_config(initial, config)
     dataset = load_dataset(manifest, "train", settings)
-    if difference := vocabulary_difference(teacher.vocabulary, dataset.vocabulary):
+    if difference := vocabulary_difference(initial.vocabulary, dataset.vocabulary):
         raise CheckpointError(
-            f"{teacher.id} cannot be distilled with this manifest: {difference}; give the one it was trained with"
+            f"{initial.id} cannot be distilled with this manifest: {difference}; give the one it was trained with"
         )
-    distillation = Distillation(teacher, dataset, config, mixed_precision, num_workers)
-    spent = _resume(distillation, out / "state") if has_state(out / "state") else 0.0
+    distillation = Distillation(initial, dataset, config, mixed_precision, num_workers, compile_model)
+    is_begun = has_state(out / "state")
+    spent = _resume(distillation, out / "state") if is_begun else distillation.before.get("minutes", 0.0)
     started = last_save = time.monotonic()
     reports: list[DistillationStep] = []
     with stop_on_sigterm() as is_stopped:
@@ -82,21 +85,22 @@ def _resume(distillation: Distillation, folder: Path) -> float:
     tensors = load_tensors(folder, "adversary")
     if not tensors:
         raise CheckpointError(f"{folder} is of a training, not of a distillation; give another folder")
-    teacher, before = distillation.teacher.id, distillation.training.initial_checkpoint
-    if before not in (teacher, None):  # absent in states of before it was noted
-        raise CheckpointError(f"{folder} is of a student of {before}, not of {teacher}; give that or another folder")
-    distillation.training.initial_checkpoint = teacher
+    now, before = distillation.initial.id, distillation.training.initial_checkpoint
+    if before not in (now, None):  # absent in states of before it was noted
+        raise CheckpointError(f"{folder} is of a student of {before}, not of {now}; give that or another folder")
+    distillation.training.initial_checkpoint = now
     distillation.load_adversary(tensors)
     return minutes
 
 
 def _save(distillation: Distillation, out: Path, minutes: float, reports: list[DistillationStep]) -> None:
     """State first: it is what must not be lost."""
-    training, teacher, config = distillation.training, distillation.teacher, distillation.config
+    training, initial, config = distillation.training, distillation.initial, distillation.config
     save_state(training, out / "state", minutes, {"adversary": distillation.adversary()})
-    record = teacher.training_config | {
+    record = initial.training_config | {
         "distillation": {
-            "teacher": teacher.id,
+            "teacher": distillation.before.get("teacher", initial.id),
+            "initial_checkpoint": initial.id,
             "num_inference_steps": config.num_inference_steps,
             "guidance_scale": config.guidance_scale,
             "step": training.step,
@@ -111,5 +115,5 @@ def _save(distillation: Distillation, out: Path, minutes: float, reports: list[D
         save_checkpoint(pipeline, out / "checkpoint", record, card)
         picture = out / "samples" / f"step-{training.step:07d}.png"
         write_sample_grid(pipeline, picture, training.config.side_px, num_inference_steps=config.num_inference_steps)
-    losses = [(r.discriminator_loss, r.adversarial_loss, r.anchor_loss) for r in reports]
+    losses = [[getattr(report, name) for name in LOG_COLUMNS[2:]] for report in reports]
     append_log(out / "log.csv", LOG_COLUMNS, (training.step, minutes, *map(float, np.mean(losses, axis=0))))

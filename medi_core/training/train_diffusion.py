@@ -168,9 +168,9 @@ class DiffusionTraining:
             [dataset.vocabulary.null_id(name) for name in dataset.vocabulary.attributes], device=accelerator.device
         )
         # prepared for several processes only: the optimiser stays ours so that its moments save as plain tensors
-        self._forward = accelerator.prepare_model(self.model)
+        self.forward = accelerator.prepare_model(self.model)
         if compile_model:
-            self._forward = torch.compile(self._forward)
+            self.forward = torch.compile(self.forward)
 
     def load_weights(self, state: dict[str, torch.Tensor]) -> None:
         """Begin with these weights, the averaged ones too.
@@ -219,7 +219,7 @@ class DiffusionTraining:
         ids = torch.where(draw.is_dropped, self.null_ids, condition_ids.to(self.accelerator.device))
         x_t = add_noise(tiles, draw).to(memory_format=torch.channels_last)
         with self.accelerator.autocast():
-            predicted = self._forward(x_t, draw.sigmas * NUM_TRAIN_TIMESTEPS, ids)
+            predicted = self.forward(x_t, draw.sigmas * NUM_TRAIN_TIMESTEPS, ids)
         return velocity_loss(predicted, tiles, draw.sigmas, self.config.objective.sigma_floor).mean()
 
     def _local_draw(self, shape: torch.Size) -> NoiseDraw:

@@ -3,6 +3,8 @@
 import json
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -26,6 +28,15 @@ def test_both_configurations_share_batch_warm_up_and_seed_alone(monkeypatch):
     assert paper.learning_rate == 1e-4
     assert ours.learning_rate == DiffusionTrainingConfig().learning_rate
     assert ours.block_out_channels == DiffusionTrainingConfig().block_out_channels
+
+
+def test_class_only_is_ours_in_all_but_the_attributes(monkeypatch):
+    flags = ("--global-batch", "8", "--widths", "96,192", "--seed", "3")
+    ours, alone = (
+        equal_time.training_config(parsed(monkeypatch, "--train", k, *flags)) for k in ("ours", "class-only")
+    )
+    assert alone == replace(ours, attributes=("cancer_type",))
+    assert len(ours.attributes) > 1
 
 
 def test_ours_can_be_chosen_by_flags(monkeypatch):

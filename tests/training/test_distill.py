@@ -74,7 +74,7 @@ def test_half_of_a_batch_is_where_the_pipeline_will_be(start, num):
     def keep(done: int, clean: torch.Tensor) -> None:
         visited[done] = clean
 
-    pipeline = distillation.teacher.pipeline  # the student has not moved yet
+    pipeline = distillation.initial.pipeline  # the student has not moved yet
     pipeline(ids[:2], [0, 1], num, height_px=side, width_px=side, on_step=keep)
     scheduler = build_scheduler("euler")
     set_noise_levels(scheduler, 1.0, num, torch.device("cpu"))
@@ -103,11 +103,42 @@ def test_the_discriminator_learns_to_tell_and_sees_the_condition(start):
     assert np.mean(losses[-5:]) < 0.5 < np.mean(losses[:2]), "ln 2 before, clearly less after"
     real = torch.rand(2, 3, 32, 32) * 2 - 1
     null = distillation.training.null_ids.expand(2, -1)
-    other = torch.zeros_like(null)
+    both = torch.stack([null, torch.zeros_like(null)], dim=1)
     judge = distillation.discriminator
-    for scale, otherwise, alone in zip(judge(real, null), judge(real, other), judge(real[:1], null[:1]), strict=True):
-        assert not torch.allclose(scale, otherwise)
-        assert torch.allclose(scale[:1], alone, atol=1e-4), "company does not matter"
+    for scale, alone in zip(judge(real, both), judge(real[:1], both[:1, :1]), strict=True):
+        assert not torch.allclose(scale[:, 0], scale[:, 1])
+        assert torch.allclose(scale[:1, :1], alone, atol=1e-4), "company does not matter"
+
+
+def test_other_metadata_are_those_of_the_tile_beside_it_in_one_attribute():
+    ids = torch.arange(40).reshape(8, 5)
+    others = Distillation._with_others(ids)
+    for column in range(5):
+        expected = ids.clone()
+        expected[:, column] = ids[:, column].roll(1)
+        assert torch.equal(others[:, column], expected)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_the_discriminator_tells_a_real_tile_from_itself_under_other_metadata(start, weight):
+    still = {"adversarial_weight": 1e-9, "learning_rate": 1e-9, "discriminator_learning_rate": 2e-3}
+    distillation = start(replace(CONFIG, num_steps=150, global_batch=16, mismatch_weight=weight, **still))
+    losses = [step.mismatch_loss for step in distillation.steps()]
+    dataset = distillation.training.dataset
+    tiles, ids = (torch.stack(parts) for parts in zip(*[dataset[i] for i in range(10_000, 10_064)], strict=True))
+    stain = dataset.vocabulary.attributes.index("hematoxylin")  # a toy tile shows it
+    other = distillation._with_others(ids)[:, stain]
+    is_other = (other != ids).any(dim=1)
+    with torch.no_grad():
+        asked = torch.stack([ids, other], dim=1)[is_other]
+        scales = distillation.discriminator(tiles[is_other].float() / 127.5 - 1, asked)
+    is_right = sum((scale[:, 0] - scale[:, 1]).mean(dim=1) for scale in scales) > 0
+    if weight:
+        assert is_right.float().mean() > 0.7
+        assert np.mean(losses[-10:]) < np.mean(losses[:10]) - 0.03
+    else:
+        assert is_right.float().mean() < 0.7
+        assert np.mean(losses[-10:]) > np.mean(losses[:10]) - 0.03
 
 
 def test_the_students_loss_moves_the_student_and_not_the_discriminator(start):
@@ -184,6 +215,18 @@ def test_the_checkpoint_says_whose_student_it_is_and_makes_tiles(toy_manifest, t
     assert tuple(header.split(",")) == distillation_run.LOG_COLUMNS
 
 
+def test_a_student_is_trained_on_and_keeps_its_teacher(toy_manifest, teacher_folder, tmp_path):
+    distil(toy_manifest, teacher_folder, tmp_path / "first")
+    student = tmp_path / "first" / "checkpoint"
+    before = json.loads((student / "training_config.json").read_text())["distillation"]
+    distil(toy_manifest, student, tmp_path / "second", replace(CONFIG, num_steps=6))
+    after = json.loads((tmp_path / "second" / "checkpoint" / "training_config.json").read_text())["distillation"]
+    assert after["teacher"] == before["teacher"]
+    assert after["initial_checkpoint"].startswith("checkpoint@")
+    assert (after["step"], after["tiles_seen"]) == (6, 24)
+    assert after["minutes"] > before["minutes"]
+
+
 def test_a_manifest_of_other_values_and_a_folder_of_another_training_are_refused(
     toy_manifest, teacher_folder, tmp_path
 ):
@@ -223,8 +266,8 @@ def test_the_discriminators_eyes_are_frozen_and_see_gradients(toy_vocabulary):
     ids = torch.zeros(2, len(toy_vocabulary.attributes), dtype=torch.int64)
     tiles = torch.rand(2, 3, 64, 64, requires_grad=True)
     before = [tensor.clone() for tensor in features.state_dict().values()]
-    logits = judge(tiles, ids)
-    assert [scale.shape for scale in logits] == [(2, side**2) for side in (32, 16, 8, 4, 2)]
+    logits = judge(tiles, ids[:, None])
+    assert [scale.shape for scale in logits] == [(2, 1, side**2) for side in (32, 16, 8, 4, 2)]
     sum(scale.sum() for scale in logits).backward()
     assert tiles.grad.abs().sum() > 0
     assert all(torch.equal(a, b) for a, b in zip(before, features.state_dict().values(), strict=True))
