@@ -14,7 +14,8 @@ from typing import Any
 from benchmarks.networks import forward_flops_of_ours, num_parameters
 from benchmarks.tables import log
 from medi_core.errors import CheckpointError
-from medi_core.training.run import ema_weights, stop_on_sigterm
+from medi_core.training.run import ema_weights
+from medi_core.training.run_loop import stop_on_sigterm
 from medi_core.training.train_diffusion import DiffusionTraining
 from medi_core.training.training_state import has_state, load_state, save_state
 

@@ -22,7 +22,8 @@ from medi_core.errors import CheckpointError, InvalidRequestError
 from medi_core.storage import translate_write_errors
 from medi_core.training.adapt import Adaptation, AdaptationConfig, AdaptationStep
 from medi_core.training.model_card import model_card
-from medi_core.training.run import build_pipeline, ema_weights, stop_on_sigterm, summarize_data
+from medi_core.training.run import build_pipeline, ema_weights, summarize_data
+from medi_core.training.run_loop import stop_on_sigterm
 
 
 def run_adaptation(

@@ -21,7 +21,8 @@ from medi_core.training.calibration import fit_temperature, negative_log_likelih
 from medi_core.training.classifier_card import classifier_card
 from medi_core.training.classifier_measure import measure_classifier
 from medi_core.training.linear_start import fit_head, pretrained_features
-from medi_core.training.run import any_process, stop_on_sigterm, summarize_data
+from medi_core.training.run import any_process, summarize_data
+from medi_core.training.run_loop import stop_on_sigterm
 from medi_core.training.train_classifier import ClassifierTraining, ClassifierTrainingConfig
 from medi_core.training.train_diffusion import TrainStep
 

@@ -1,6 +1,5 @@
 """One distillation in a folder: what `python -m medi_core distill` does."""
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,12 +13,16 @@ from medi_core.errors import CheckpointError
 from medi_core.storage import translate_write_errors
 from medi_core.training.distill import Distillation, DistillationConfig, DistillationStep, student_config
 from medi_core.training.model_card import model_card
-from medi_core.training.run import append_log, build_pipeline, ema_weights, load_dataset, stop_on_sigterm
+from medi_core.training.run import append_log, build_pipeline, ema_weights, load_dataset
+from medi_core.training.run_loop import saves
 from medi_core.training.sample_grid import write_sample_grid
 from medi_core.training.training_state import has_state, load_state, load_tensors, save_state
 from medi_core.training.warm_start import vocabulary_difference
 
 LOG_COLUMNS = ("step", "minutes", "discriminator_loss", "mismatch_loss", "adversarial_loss", "anchor_loss")
+
+ADVERSARY = "adversary"
+"""Kind of the discriminator's tensors in a state."""
 
 
 def run_distillation(
@@ -63,40 +66,25 @@ def run_distillation(
     distillation = Distillation(initial, dataset, config, mixed_precision, num_workers, compile_model)
     is_begun = has_state(out / "state")
     spent = _resume(distillation, out / "state") if is_begun else distillation.before.get("minutes", 0.0)
-    started = last_save = time.monotonic()
-    reports: list[DistillationStep] = []
-    with stop_on_sigterm() as is_stopped:
-        for step in distillation.steps():
-            reports.append(step)
-            on_step(step)
-            now = time.monotonic()
-            is_over = is_stopped() or (minutes is not None and now - started >= 60 * minutes)
-            is_last = is_over or step.step >= config.num_steps
-            if is_last or now - last_save >= 60 * save_every_minutes:
-                _save(distillation, out, spent + (now - started) / 60, reports)
-                reports, last_save = [], now
-            if is_last:
-                break
+    for due in saves(distillation.steps(), config.num_steps, minutes, save_every_minutes, on_step):
+        _save(distillation, out, spent + due.minutes, due.steps)
     return distillation.training.step
 
 
 def _resume(distillation: Distillation, folder: Path) -> float:
-    minutes = load_state(distillation.training, folder)
-    tensors = load_tensors(folder, "adversary")
-    if not tensors:
-        raise CheckpointError(f"{folder} is of a training, not of a distillation; give another folder")
+    minutes = load_state(distillation.training, folder, (ADVERSARY,))
     now, before = distillation.initial.id, distillation.training.initial_checkpoint
     if before not in (now, None):  # absent in states of before it was noted
         raise CheckpointError(f"{folder} is of a student of {before}, not of {now}; give that or another folder")
     distillation.training.initial_checkpoint = now
-    distillation.load_adversary(tensors)
+    distillation.load_adversary(load_tensors(folder, ADVERSARY))
     return minutes
 
 
 def _save(distillation: Distillation, out: Path, minutes: float, reports: list[DistillationStep]) -> None:
     """State first: it is what must not be lost."""
     training, initial, config = distillation.training, distillation.initial, distillation.config
-    save_state(training, out / "state", minutes, {"adversary": distillation.adversary()})
+    save_state(training, out / "state", minutes, {ADVERSARY: distillation.adversary()})
     record = initial.training_config | {
         "distillation": {
             "teacher": distillation.before.get("teacher", initial.id),

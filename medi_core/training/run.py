@@ -2,8 +2,6 @@
 
 import csv
 import os
-import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -26,6 +24,7 @@ from medi_core.pipelines.medi_pipeline import MediPipeline
 from medi_core.pipelines.schedulers import build_scheduler
 from medi_core.storage import translate_write_errors
 from medi_core.training.model_card import model_card
+from medi_core.training.run_loop import saves
 from medi_core.training.sample_grid import write_sample_grid
 from medi_core.training.train_diffusion import DiffusionTraining, DiffusionTrainingConfig, TrainStep
 from medi_core.training.training_state import has_state, load_state, save_state
@@ -129,25 +128,20 @@ def run_training(
         "data": summarize_data(manifest[manifest["split"].fillna("train") == "train"]),
         "held_out_patients": _still_held_out(manifest, before),
     }
-    started = last_save = time.monotonic()
-    losses: list[float] = []
-
-    with stop_on_sigterm() as is_stopped:
-        for step in training.steps():
-            losses.append(step.loss)
-            if accelerator.is_main_process:
-                on_step(step)
-            now = time.monotonic()
-            is_over = is_stopped() or (minutes is not None and now - started >= 60 * minutes)
-            is_last = step.step >= config.num_steps or any_process(accelerator, is_over)
-            if is_last or now - last_save >= 60 * save_every_minutes:
-                if accelerator.is_main_process:
-                    rate = len(losses) * config.global_batch / (now - last_save)
-                    interval = TrainStep(step.step, float(np.mean(losses)), step.learning_rate, rate)
-                    _save(training, out, spent + (now - started) / 60, interval, validation, facts)
-                losses, last_save = [], now
-            if is_last:
-                break
+    is_main = accelerator.is_main_process
+    for due in saves(
+        training.steps(),
+        config.num_steps,
+        minutes,
+        save_every_minutes,
+        on_step if is_main else lambda _: None,
+        lambda flag: any_process(accelerator, flag),
+    ):
+        if is_main:
+            last, loss = due.steps[-1], float(np.mean([step.loss for step in due.steps]))
+            rate = len(due.steps) * config.global_batch / due.seconds
+            interval = TrainStep(last.step, loss, last.learning_rate, rate)
+            _save(training, out, spent + due.minutes, interval, validation, facts)
     accelerator.end_training()
     return training.step
 
@@ -252,15 +246,3 @@ def build_pipeline(training: DiffusionTraining) -> MediPipeline:
     pipeline = MediPipeline(training.model.denoiser, training.model.embedder, build_scheduler("euler"))
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
-
-
-@contextmanager
-def stop_on_sigterm() -> Iterator[Callable[[], bool]]:
-    """Turn SIGTERM and Ctrl-C into a flag, so that the step under way is finished and saved."""
-    received: list[int] = []
-    previous = {s: signal.signal(s, lambda number, _: received.append(number)) for s in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -77,11 +77,14 @@ def save_state(
         (new / "progress.json").write_text(json.dumps(progress))
 
 
-def load_state(training: DiffusionTraining, folder: Path) -> float:
+def load_state(training: DiffusionTraining, folder: Path, others: tuple[str, ...] = ()) -> float:
     """Resume in place; returns the minutes spent before.
 
+    Args:
+        others: kinds of tensors that it must hold besides the training's own, as given to `save_state`.
+
     Raises:
-        CheckpointError: the state is damaged, or belongs to another configuration.
+        CheckpointError: the state is damaged, belongs to another configuration, or to another kind of training.
     """
     folder = present_folder(folder)
     try:
@@ -94,6 +97,8 @@ def load_state(training: DiffusionTraining, folder: Path) -> float:
         raise CheckpointError(
             f"the training state in {folder} is damaged ({error}); delete it to start again from step 0"
         ) from error
+    if {name.split(".")[0] for name in tensors} - {"model", "ema", "optimizer"} != set(others):
+        raise CheckpointError(f"{folder} is of another kind of training (train-diffusion, distill); {ADVICE}")
     _check_structure(training, progress.get("structure", {}), folder)
     _check_shapes(training, tensors, folder)
     with torch.no_grad():

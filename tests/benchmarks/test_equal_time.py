@@ -4,7 +4,6 @@ import json
 import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest

@@ -239,6 +239,13 @@ def test_a_manifest_of_other_values_and_a_folder_of_another_training_are_refused
         distil(toy_manifest, teacher_folder, teacher_folder.parent, replace(CONFIG, num_steps=9))
 
 
+def test_a_training_does_not_go_on_with_the_folder_of_a_distillation(toy_manifest, teacher_folder, tmp_path):
+    distil(toy_manifest, teacher_folder, tmp_path / "run", replace(CONFIG, num_steps=1))
+    config = student_config(load_checkpoint(str(teacher_folder), tmp_path, torch.device("cpu"), torch.float32), CONFIG)
+    with pytest.raises(CheckpointError, match="another kind of training"):
+        run_training(toy_manifest, tmp_path / "run", replace(config, num_steps=9), mixed_precision="no")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -18,7 +18,7 @@ from medi_core.data.manifest import read_manifest
 from medi_core.errors import CheckpointError, ManifestError, StorageError
 from medi_core.metadata.schema import ATTRIBUTES, MetadataRecord
 from medi_core.pipelines.guidance import GuidanceTerm
-from medi_core.training import run
+from medi_core.training import run, run_loop
 from medi_core.training.run import LOG_COLUMNS, ema_weights, run_training
 from medi_core.training.sample_grid import grid_records
 from medi_core.training.train_diffusion import TrainStep
@@ -85,7 +85,7 @@ def test_sigterm_finishes_the_step_saves_and_ends(toy_manifest, tmp_path, tiny_c
 
 def test_the_minutes_are_kept_and_add_up(toy_manifest, tmp_path, tiny_config, monkeypatch):
     clock = iter(range(0, 100_000, 30))  # each look at the clock is half a minute after the one before
-    monkeypatch.setattr(run.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(run_loop.time, "monotonic", lambda: float(next(clock)))
     config = replace(tiny_config, num_steps=100)
     assert train(toy_manifest, tmp_path / "run", config, minutes=1.0) == 2
     assert train(toy_manifest, tmp_path / "run", config, minutes=0.5) == 3
