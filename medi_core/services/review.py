@@ -106,7 +106,8 @@ class ReviewService:
         """Store or correct an answer; when this returns it is on the disk.
 
         Returns:
-            `stored` (place of the question), `feedback` (practice only, else `None`) and `next`, a step.
+            `stored` (place of the question), `feedback` (in practice, where there is anything to say; else `None`) and
+            `next`, a step.
 
         Raises:
             InvalidRequestError: as `step`, or what was given is no answer to this question.
@@ -178,13 +179,16 @@ class ReviewService:
             return "The study is closed. Thank you for taking part."
         return f"The study is closed. You were right in {sum(rights)} of {len(rights)} questions that have an answer."
 
-    def _feedback(self, design: StudyDesign, step: Step, value: Any) -> str:
-        """Practice for the questions of the study; where origin is none of them, it stays unsaid."""
+    def _feedback(self, design: StudyDesign, step: Step, value: Any) -> str | None:
+        """Practice for the questions of the study; where origin is none of them, it stays unsaid.
+
+        `None` where there is nothing to say, so that nobody has to tap an empty page away.
+        """
         facts = self._store.practice_facts(step.item.id)
         right = is_right(step.task, value, facts)
         if right is None:
-            told = f" This tile is {facts['origin']}." if ORIGIN in design.tasks else ""
-            return f"There is no right or wrong here.{told}"
+            told = f"There is no right or wrong here. This tile is {facts['origin']}."
+            return told if ORIGIN in design.tasks else None
         truth = str(truth_of(step.task, facts)).replace("_", " ")
         return f"Right: {truth}." if right else f"Not quite: it is {truth}."
 

@@ -26,7 +26,10 @@ const button = (label, onclick, attributes = {}) =>
 const field = (label, input) => make('label', {class: 'medi-review-field'}, label, input);
 const readable = text => text.replaceAll('_', ' ');
 const notice = make('p', {class: 'medi-review-notice', role: 'status', 'aria-live': 'polite'});
-const say = text => { notice.textContent = text; };
+const say = text => {
+    notice.textContent = text;
+    if (text) notice.scrollIntoView({block: 'nearest'});  // a form can be longer than the screen
+};
 const show = (...nodes) => root.replaceChildren(...nodes.filter(Boolean), notice);
 const isInSight = () => element.offsetParent !== null;
 

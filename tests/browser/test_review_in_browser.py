@@ -84,6 +84,21 @@ def test_a_reader_finishes_a_study(browser, review, width, height, tmp_path):
     context.close()
 
 
+def test_what_is_missing_in_the_form_is_said_in_sight(browser, review, realism_study):
+    url, _, _ = review
+    context = browser.new_context(viewport={"width": 390, "height": 360}, has_touch=True)
+    page = context.new_page()
+    page.goto(f"{url}?tab=review&study={realism_study}")
+    begin = page.locator("#review-begin")
+    begin.scroll_into_view_if_needed(timeout=60_000)
+    begin.click()
+    page.wait_for_function("document.querySelector('.medi-review-notice').innerText !== ''")
+    box = page.locator(".medi-review-notice").bounding_box()
+    assert box["y"] >= 0
+    assert box["y"] + box["height"] <= 360
+    context.close()
+
+
 def test_the_second_click_of_a_double_click_does_not_answer_the_next_question(browser, review, realism_study):
     """All questions look alike here: without the mend, the second click stores an answer to the next tile."""
     url, services, _ = review
