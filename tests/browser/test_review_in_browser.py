@@ -90,7 +90,7 @@ def test_what_is_missing_in_the_form_is_said_in_sight(browser, review, realism_s
     page = context.new_page()
     page.goto(f"{url}?tab=review&study={realism_study}")
     begin = page.locator("#review-begin")
-    begin.scroll_into_view_if_needed(timeout=60_000)
+    begin.evaluate("node => node.scrollIntoView({block: 'end'})", timeout=60_000)
     begin.click()
     page.wait_for_function("document.querySelector('.medi-review-notice').innerText !== ''")
     box = page.locator(".medi-review-notice").bounding_box()
