@@ -15,7 +15,7 @@ from medi_core.settings import QUIET, Settings
 
 M_ARENA_MAX = -8
 """Of glibc's malloc.h."""
-TRIM_SECONDS = 20
+TRIM_SECONDS = 5
 
 
 def main() -> int:

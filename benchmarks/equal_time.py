@@ -1,4 +1,4 @@
-"""The paper's configuration and ours, with and without metadata, trained on the same data for equal time: KID.
+"""The paper's configuration and ours, with all metadata and with the cancer type alone, at equal time: KID.
 
     python -m benchmarks.equal_time --train paper --manifest tiles.csv --work runs/equal-time [--at 5 10 20 40]
     python -m benchmarks.equal_time --train ours --manifest tiles.csv --work runs/equal-time [--at 5 10 20 40]

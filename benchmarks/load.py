@@ -52,8 +52,9 @@ LEAVES = 10
 NUM_STUDY_TILES = 8
 WARM_UP = 0.2
 """Of the time: reference set, map and classifier are loaded when they are first needed."""
-WINDOWS = {"after warm-up": (0.2, 0.4), "half way": (0.5, 0.7), "end": (0.8, 1.0)}
+WINDOWS = {"after warm-up": (WARM_UP, WARM_UP + 0.2), "half way": (0.5, 0.7), "end": (0.8, 1.0)}
 """Shares of the time over which memory is averaged."""
+SAMPLE_SECONDS = 1.0
 READING_SECONDS = 1.0
 """What a person needs between two answers, at least."""
 GENERATE, LEFT, COLOUR, CLICK, REVIEW = "generate", "generate, left", "map: colour", "map: click", "review: answer"
@@ -214,19 +215,22 @@ async def visit(url: str, study: str, pid: int, args: argparse.Namespace) -> tup
     ]
     tasks, memory = [asyncio.create_task(visitor) for visitor in visitors], []
     while (share := (time.monotonic() - start) / seconds) < 1:
-        done, _ = await asyncio.wait(tasks, timeout=READING_SECONDS, return_when=asyncio.FIRST_EXCEPTION)
+        memory.append((share, await asyncio.to_thread(resident_mb, pid)))
+        done, _ = await asyncio.wait(tasks, timeout=SAMPLE_SECONDS, return_when=asyncio.FIRST_EXCEPTION)
         for task in done:
             task.result()  # a visitor ends only by a fault
-        memory.append((share, resident_mb(pid)))
         if len(memory) % 30 == 0:
             log(f"{share:.0%}: {memory[-1][1]:.0f} MB, {sum(map(len, results.seconds.values()))} answers")
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    return results, {
-        name: float(np.mean([mb for share, mb in memory if first <= share < last]))
-        for name, (first, last) in WINDOWS.items()
-    }
+    return results, window_means(memory)
+
+
+def window_means(memory: list[tuple[float, float]]) -> dict[str, float]:
+    """Mean over each of `WINDOWS`, NaN where nothing was read, of (share of the time, MB)."""
+    read = {name: [mb for share, mb in memory if first <= share < last] for name, (first, last) in WINDOWS.items()}
+    return {name: float(np.mean(mbs)) if mbs else float("nan") for name, mbs in read.items()}
 
 
 async def seconds_until_free(url: str) -> float:

@@ -109,7 +109,7 @@ class PaperTraining(DiffusionTraining):
             parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
         )
         self.noise = DDPMScheduler(**NOISE)
-        self.forward = accelerator.prepare_model(self.model)
+        self.forward_model = accelerator.prepare_model(self.model)
 
     def _loss(self, tiles: torch.Tensor, condition_ids: torch.Tensor) -> torch.Tensor:
         """Mean squared error of the predicted noise; tiles uint8 `(B, 3, S, S)`."""
@@ -121,7 +121,7 @@ class PaperTraining(DiffusionTraining):
         timesteps = torch.randint(steps, (len(tiles),), generator=generator, device=device)
         x_t = self.noise.add_noise(tiles, eps, timesteps).to(memory_format=torch.channels_last)
         with self.accelerator.autocast():
-            predicted = self.forward(x_t, timesteps, condition_ids.to(device))
+            predicted = self.forward_model(x_t, timesteps, condition_ids.to(device))
         return nn.functional.mse_loss(predicted.float(), eps)
 
 

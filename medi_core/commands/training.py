@@ -54,9 +54,11 @@ def add_training_commands(commands) -> None:
 
     command = add_command(commands, "distill", distill, "make a few-step checkpoint of another, or resume that")
     command.add_argument("--manifest", type=Path, required=True, help="the one that the checkpoint was trained with")
-    command.add_argument("--checkpoint", help="the teacher: name, folder or hub id (default: medi-128)")
+    command.add_argument("--checkpoint", help="the teacher, or a student to train on (default: medi-128)")
     command.add_argument("--out", type=Path, required=True, help="run folder: state, checkpoint, samples, log.csv")
-    command.add_argument("--num-inference-steps", type=int, help="network evaluations a tile, 1 to 4 (default: 2)")
+    command.add_argument(
+        "--num-inference-steps", type=int, help="network evaluations a tile, 1 to 4 (2, or the student's)"
+    )
     command.add_argument("--guidance-scale", type=float, help="recorded: what the student is to be used with")
     command.add_argument("--minutes", type=float, help="stop after so much wall-clock time")
     command.add_argument("--num-steps", type=int)
@@ -64,7 +66,9 @@ def add_training_commands(commands) -> None:
     command.add_argument("--learning-rate", type=float)
     command.add_argument("--discriminator-learning-rate", type=float)
     command.add_argument("--adversarial-weight", type=float)
-    command.add_argument("--mismatch-weight", type=float)
+    command.add_argument(
+        "--mismatch-weight", type=float, help="of telling real tiles under other metadata (default: 1)"
+    )
     command.add_argument("--penalty-weight", type=float)
     command.add_argument("--discriminator-network", help="efficientnet-lite2 (default) or efficientnet-lite0")
     command.add_argument("--ema-decay", type=float, help="of the averaged weights, in [0, 1)")
@@ -137,6 +141,7 @@ def adapt(flags: argparse.Namespace) -> dict[str, Any]:
 
 def distill(flags: argparse.Namespace) -> dict[str, Any]:
     """Distil a checkpoint, or go on with it."""
+    from medi_core.checkpoints import find_checkpoint, read_distillation
     from medi_core.settings import TEACHER, Settings
     from medi_core.training.distill import DistillationConfig
     from medi_core.training.distillation_run import run_distillation
@@ -144,12 +149,15 @@ def distill(flags: argparse.Namespace) -> dict[str, Any]:
     def on_step(step) -> None:
         if step.step % 20 == 0 and not flags.json:
             losses = {name.removesuffix("_loss"): loss for name, loss in asdict(step).items() if name != "step"}
-            shown = ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
+            shown = ", ".join(f"{name} {loss:.4f}" for name, loss in losses.items())
             print(f"step {step.step}  loss: {shown}", flush=True)
 
     _check_workers(flags)
     overrides = _overrides(flags, DistillationConfig)
     settings = Settings.from_environment(checkpoint=flags.checkpoint or TEACHER)
+    if student := read_distillation(find_checkpoint(settings.checkpoint, settings.checkpoints_dir)):
+        kept = {"num_inference_steps": student.num_inference_steps, "guidance_scale": student.guidance_scale}
+        overrides = kept | overrides
     step = run_distillation(
         flags.manifest,
         settings.checkpoint,

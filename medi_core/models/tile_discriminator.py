@@ -27,7 +27,7 @@ class TileDiscriminator(nn.Module):
         super().__init__()
         self._features = (features,)  # in a tuple: its weights are no weights of ours
         self.embedder = MetadataEmbedder(vocabulary, width)
-        for table in self.embedder.tables:  # not small, as a denoiser's: it has hundreds of steps to see the metadata
+        for table in self.embedder.tables:  # a denoiser's are far smaller, and it has far more steps
             nn.init.normal_(table.weight)
         self.heads = nn.ModuleList(_Head(channels, width) for channels in features.channels)
 
@@ -36,7 +36,7 @@ class TileDiscriminator(nn.Module):
 
         Args:
             tiles: `(B, 3, H, W)` in [−1, 1].
-            condition_ids: int64 `(B, K, A)`: each tile is judged under K metadata, at hardly the cost of one more.
+            condition_ids: int64 `(B, K, A)`: each tile is judged under K metadata; the frozen network runs once.
 
         Returns:
             One float32 `(B, K, places)` of logits a scale, from texture to shape.

@@ -1,7 +1,8 @@
 """Distil a checkpoint into a few-step student: after training, against a discriminator.
 
-The student starts as the teacher and keeps its form: noisy tile in, clean tile out. The teacher's clean tile is the
-mean of all that could have been, so it is soft until the last of many steps; the student's is pushed to look real.
+The student starts as the teacher, or as an earlier student of it, and keeps its form: noisy tile in, clean tile out.
+The teacher's clean tile is the mean of all that could have been, so it is soft until the last of many steps; the
+student's is pushed to look real.
 (Adversarial diffusion distillation, Sauer et al. 2023, §3; trained on real tiles alone, as adversarial post-training,
 Lin et al. 2025, §3, whose teacher only gives the first weights.)
 
@@ -26,6 +27,7 @@ from medi_core.models.tile_encoder import StageFeatures
 from medi_core.training.flow_matching import ObjectiveConfig, draw_noise
 from medi_core.training.train_diffusion import DiffusionTraining, DiffusionTrainingConfig, TrainingModel
 from medi_core.training.training_state import structure_of
+from medi_core.training.warm_start import go_on_from
 
 CALIBRATION_TILES = 64
 
@@ -112,11 +114,9 @@ class Distillation:
         )
         pipeline = initial.pipeline
         self.training.load_weights(TrainingModel(pipeline.metadata_embedder, pipeline.denoiser).state_dict())
-        self.training.initial_checkpoint = initial.id
-        self.before = initial.training_config.get("distillation", {})
-        step = self.before.get("step", 0)  # of a student: tiles and noises go on where it stopped
-        self.training.step = self.training.first_step = self.training.ema.optimization_step = step
-        self.training.tiles_seen = self.before.get("tiles_seen", 0)
+        self.previous = initial.training_config.get("distillation") or {}
+        """Record of the distillation that the checkpoint comes from, if it is a student."""
+        go_on_from(self.training, initial.id, self.previous)
         torch.manual_seed(config.seed)
         features = StageFeatures(config.discriminator_network).to(self.device, memory_format=torch.channels_last)
         self.discriminator = TileDiscriminator(dataset.vocabulary.to_dict(), features)
@@ -190,7 +190,7 @@ class Distillation:
     def _clean(self, x_t: torch.Tensor, sigmas: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         with self.training.accelerator.autocast():
             x_t = x_t.contiguous(memory_format=torch.channels_last)
-            return self.training.forward(x_t, sigmas * NUM_TRAIN_TIMESTEPS, ids).float()
+            return self.training.forward_model(x_t, sigmas * NUM_TRAIN_TIMESTEPS, ids).float()
 
     def _logits(self, tiles: torch.Tensor, ids: torch.Tensor) -> list[torch.Tensor]:
         with self.training.accelerator.autocast():
@@ -217,11 +217,13 @@ class Distillation:
         if is_penalised:
             noise = torch.randn(real.shape, generator=generator, device=self.device)
             seen.append(real + config.penalty_noise * noise)
-        asked = torch.cat([ids[:, None], self._with_others(ids)], dim=1)
+        own, null = ids[:, None], self.training.null_ids
+        # asked of all that is seen, for that costs nothing; what is said of synthetic tiles under others is not used
+        asked = torch.cat([own, self._with_others(ids)], dim=1)
         scales = [scale.chunk(len(seen)) for scale in self._logits(torch.cat(seen), torch.cat([asked] * len(seen)))]
         real_logits, synthetic_logits = ([scale[i][:, :1] for scale in scales] for i in (0, 1))
         own_loss = told_apart(real_logits, synthetic_logits)
-        is_other = (asked != ids[:, None]).any(dim=2)
+        is_other = ((asked != own) & (asked != null) & (own != null)).any(dim=2)  # "unknown" is true of every tile
         right = [scale[0][:, :1].expand_as(scale[0])[is_other] for scale in scales]
         wrong = [scale[0][is_other] for scale in scales]
         mismatch_loss = told_apart(right, wrong) if is_other.any() else torch.zeros_like(own_loss)

@@ -14,7 +14,7 @@ from medi_core.storage import translate_write_errors
 from medi_core.training.distill import Distillation, DistillationConfig, DistillationStep, student_config
 from medi_core.training.model_card import model_card
 from medi_core.training.run import append_log, build_pipeline, ema_weights, load_dataset
-from medi_core.training.run_loop import saves
+from medi_core.training.run_loop import save_points
 from medi_core.training.sample_grid import write_sample_grid
 from medi_core.training.training_state import has_state, load_state, load_tensors, save_state
 from medi_core.training.warm_start import vocabulary_difference
@@ -45,7 +45,7 @@ def run_distillation(
 
     Args:
         checkpoint_name: of the teacher, as `load_checkpoint` takes it; of a student, which is then trained on: its
-            teacher, steps, tiles and minutes are taken over, the discriminator begins anew.
+            teacher is kept, steps, tiles and minutes are counted on, the discriminator begins anew.
         root: folder of checkpoints.
 
     Raises:
@@ -65,8 +65,8 @@ def run_distillation(
         )
     distillation = Distillation(initial, dataset, config, mixed_precision, num_workers, compile_model)
     is_begun = has_state(out / "state")
-    spent = _resume(distillation, out / "state") if is_begun else distillation.before.get("minutes", 0.0)
-    for due in saves(distillation.steps(), config.num_steps, minutes, save_every_minutes, on_step):
+    spent = _resume(distillation, out / "state") if is_begun else distillation.previous.get("minutes", 0.0)
+    for due in save_points(distillation.steps(), config.num_steps, minutes, save_every_minutes, on_step):
         _save(distillation, out, spent + due.minutes, due.steps)
     return distillation.training.step
 
@@ -87,8 +87,9 @@ def _save(distillation: Distillation, out: Path, minutes: float, reports: list[D
     save_state(training, out / "state", minutes, {ADVERSARY: distillation.adversary()})
     record = initial.training_config | {
         "distillation": {
-            "teacher": distillation.before.get("teacher", initial.id),
+            "teacher": distillation.previous.get("teacher", initial.id),
             "initial_checkpoint": initial.id,
+            "previous": distillation.previous or None,
             "num_inference_steps": config.num_inference_steps,
             "guidance_scale": config.guidance_scale,
             "step": training.step,

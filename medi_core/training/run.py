@@ -24,7 +24,7 @@ from medi_core.pipelines.medi_pipeline import MediPipeline
 from medi_core.pipelines.schedulers import build_scheduler
 from medi_core.storage import translate_write_errors
 from medi_core.training.model_card import model_card
-from medi_core.training.run_loop import saves
+from medi_core.training.run_loop import save_points
 from medi_core.training.sample_grid import write_sample_grid
 from medi_core.training.train_diffusion import DiffusionTraining, DiffusionTrainingConfig, TrainStep
 from medi_core.training.training_state import has_state, load_state, save_state
@@ -129,7 +129,7 @@ def run_training(
         "held_out_patients": _still_held_out(manifest, before),
     }
     is_main = accelerator.is_main_process
-    for due in saves(
+    for due in save_points(
         training.steps(),
         config.num_steps,
         minutes,
@@ -218,13 +218,16 @@ def summarize_data(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 
 def append_log(path: Path, columns: Sequence[str], row: Sequence[float]) -> None:
-    """A line of a CSV file, which begins with its columns."""
-    is_new = not path.exists()
-    with translate_write_errors(str(path)), open(path, "a", newline="") as file:
-        writer = csv.writer(file)
-        if is_new:
-            writer.writerow(columns)
-        writer.writerow(f"{v:.6g}" if isinstance(v, float) else v for v in row)
+    """A line of a CSV file, which begins with its columns; a file of other columns is kept as `.old.csv`."""
+    with translate_write_errors(str(path)):
+        if path.exists() and path.read_text().partition("\n")[0].strip() != ",".join(columns):
+            path.rename(path.with_suffix(".old.csv"))  # of before there were these columns
+        is_new = not path.exists()
+        with open(path, "a", newline="") as file:
+            writer = csv.writer(file)
+            if is_new:
+                writer.writerow(columns)
+            writer.writerow(f"{v:.6g}" if isinstance(v, float) else v for v in row)
 
 
 @contextmanager

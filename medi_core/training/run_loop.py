@@ -31,13 +31,13 @@ class Save(Generic[S]):
     """Since the last save."""
 
 
-def saves(
+def save_points(
     steps: Iterable[S],
     num_steps: int,
     minutes: float | None,
     save_every_minutes: float,
     on_step: Callable[[S], None],
-    is_any: Callable[[bool], bool] = bool,
+    any_process: Callable[[bool], bool] = lambda flag: flag,
 ) -> Iterator[Save[S]]:
     """Advance a training, and yield when it is to be saved: every so many minutes and at its end.
 
@@ -46,7 +46,7 @@ def saves(
     Args:
         steps: a report a step.
         on_step: called with each.
-        is_any: whether it is true in any process: all must end at the same step.
+        any_process: whether it is true in any process: all must end at the same step.
     """
     started = last_save = time.monotonic()
     since: list[S] = []
@@ -56,7 +56,7 @@ def saves(
             on_step(step)
             now = time.monotonic()
             is_over = is_stopped() or (minutes is not None and now - started >= 60 * minutes)
-            is_last = step.step >= num_steps or is_any(is_over)
+            is_last = step.step >= num_steps or any_process(is_over)
             if is_last or now - last_save >= 60 * save_every_minutes:
                 yield Save(since, (now - started) / 60, now - last_save)
                 since, last_save = [], now

@@ -168,9 +168,10 @@ class DiffusionTraining:
             [dataset.vocabulary.null_id(name) for name in dataset.vocabulary.attributes], device=accelerator.device
         )
         # prepared for several processes only: the optimiser stays ours so that its moments save as plain tensors
-        self.forward = accelerator.prepare_model(self.model)
+        self.forward_model = accelerator.prepare_model(self.model)
         if compile_model:
-            self.forward = torch.compile(self.forward)
+            self.forward_model = torch.compile(self.forward_model)
+        """The model as prepared and, if asked for, compiled."""
 
     def load_weights(self, state: dict[str, torch.Tensor]) -> None:
         """Begin with these weights, the averaged ones too.
@@ -219,7 +220,7 @@ class DiffusionTraining:
         ids = torch.where(draw.is_dropped, self.null_ids, condition_ids.to(self.accelerator.device))
         x_t = add_noise(tiles, draw).to(memory_format=torch.channels_last)
         with self.accelerator.autocast():
-            predicted = self.forward(x_t, draw.sigmas * NUM_TRAIN_TIMESTEPS, ids)
+            predicted = self.forward_model(x_t, draw.sigmas * NUM_TRAIN_TIMESTEPS, ids)
         return velocity_loss(predicted, tiles, draw.sigmas, self.config.objective.sigma_floor).mean()
 
     def _local_draw(self, shape: torch.Size) -> NoiseDraw:

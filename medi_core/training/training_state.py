@@ -81,7 +81,7 @@ def load_state(training: DiffusionTraining, folder: Path, others: tuple[str, ...
     """Resume in place; returns the minutes spent before.
 
     Args:
-        others: kinds of tensors that it must hold besides the training's own, as given to `save_state`.
+        others: the kinds of tensors that it holds besides the training's own, as given to `save_state`.
 
     Raises:
         CheckpointError: the state is damaged, belongs to another configuration, or to another kind of training.
@@ -97,8 +97,13 @@ def load_state(training: DiffusionTraining, folder: Path, others: tuple[str, ...
         raise CheckpointError(
             f"the training state in {folder} is damaged ({error}); delete it to start again from step 0"
         ) from error
-    if {name.split(".")[0] for name in tensors} - {"model", "ema", "optimizer"} != set(others):
-        raise CheckpointError(f"{folder} is of another kind of training (train-diffusion, distill); {ADVICE}")
+    found = {name.split(".")[0] for name in tensors} - {"model", "ema", "optimizer"}
+    if found != set(others):
+        held, wanted = (", ".join(sorted(kinds)) or "nothing" for kinds in (found, others))
+        raise CheckpointError(
+            f"{folder} holds, besides the model, {held}; wanted: {wanted}. It is of another command (train-diffusion, "
+            "distill): give another folder"
+        )
     _check_structure(training, progress.get("structure", {}), folder)
     _check_shapes(training, tensors, folder)
     with torch.no_grad():

@@ -4,7 +4,9 @@ Not exact, as resuming is: a checkpoint holds the EMA weights alone, in bfloat16
 """
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -28,21 +30,33 @@ def warm_start(training: DiffusionTraining, folder: Path) -> float:
     if difference := vocabulary_difference(checkpoint.vocabulary, training.dataset.vocabulary):
         raise CheckpointError(f"{checkpoint.id} cannot be trained on with this manifest: {difference}; {advice}")
     record = checkpoint.training_config
-    step, num_steps = record.get("step", 0), training.config.num_steps
-    if step >= num_steps:
-        raise CheckpointError(
-            f"{checkpoint.id} is at step {step:,} and num_steps, counted from its beginning, is {num_steps:,}: "
-            "nothing is left to train; give a larger --num-steps"
-        )
     source = TrainingModel(checkpoint.pipeline.metadata_embedder, checkpoint.pipeline.denoiser)
     try:
         training.load_weights(source.state_dict())
     except RuntimeError as error:
         mismatch = str(error).splitlines()[1].strip()
         raise CheckpointError(f"{checkpoint.id} is another network: {mismatch} {advice}") from error
-    training.step = training.first_step = training.ema.optimization_step = step
-    training.tiles_seen, training.initial_checkpoint = record.get("tiles_seen", 0), checkpoint.id
+    go_on_from(training, checkpoint.id, record)
     return record.get("minutes", 0.0)
+
+
+def go_on_from(training: DiffusionTraining, checkpoint_id: str, record: Mapping[str, Any]) -> None:
+    """Count steps and tiles on from a checkpoint's. Draws go on as well, with the same seed and global batch.
+
+    Args:
+        record: with `step` and `tiles_seen`; from 0 where it has none.
+
+    Raises:
+        CheckpointError: it is already at the last step.
+    """
+    step, num_steps = record.get("step", 0), training.config.num_steps
+    if step >= num_steps:
+        raise CheckpointError(
+            f"{checkpoint_id} is at step {step:,} and num_steps, counted from its beginning, is {num_steps:,}: "
+            "nothing is left to train; give a larger --num-steps"
+        )
+    training.step = training.first_step = training.ema.optimization_step = step
+    training.tiles_seen, training.initial_checkpoint = record.get("tiles_seen", 0), checkpoint_id
 
 
 def vocabulary_difference(checkpoint: Vocabulary, manifest: Vocabulary) -> str:

@@ -27,6 +27,7 @@ const field = (label, input) => make('label', {class: 'medi-review-field'}, labe
 const readable = text => text.replaceAll('_', ' ');
 const notice = make('p', {class: 'medi-review-notice', role: 'status', 'aria-live': 'polite'});
 const say = text => {
+    if (text === notice.textContent) return;  // a retry does not pull back who has scrolled to the tile
     notice.textContent = text;
     if (text) notice.scrollIntoView({block: 'nearest'});  // a form can be longer than the screen
 };

@@ -91,6 +91,7 @@ def test_what_is_missing_in_the_form_is_said_in_sight(browser, review, realism_s
     page.goto(f"{url}?tab=review&study={realism_study}")
     begin = page.locator("#review-begin")
     begin.evaluate("node => node.scrollIntoView({block: 'end'})", timeout=60_000)
+    assert page.locator(".medi-review-notice").evaluate("node => node.getBoundingClientRect().top") > 360
     begin.click()
     page.wait_for_function("document.querySelector('.medi-review-notice').innerText !== ''")
     box = page.locator(".medi-review-notice").bounding_box()

@@ -219,12 +219,50 @@ def test_a_student_is_trained_on_and_keeps_its_teacher(toy_manifest, teacher_fol
     distil(toy_manifest, teacher_folder, tmp_path / "first")
     student = tmp_path / "first" / "checkpoint"
     before = json.loads((student / "training_config.json").read_text())["distillation"]
-    distil(toy_manifest, student, tmp_path / "second", replace(CONFIG, num_steps=6))
+    distil(toy_manifest, student, tmp_path / "second", replace(CONFIG, num_steps=5))
+    distil(toy_manifest, student, tmp_path / "second", replace(CONFIG, num_steps=6))  # resumed
     after = json.loads((tmp_path / "second" / "checkpoint" / "training_config.json").read_text())["distillation"]
     assert after["teacher"] == before["teacher"]
-    assert after["initial_checkpoint"].startswith("checkpoint@")
+    initial = load_checkpoint(str(student), tmp_path, torch.device("cpu"), torch.float32).id
+    assert (after["initial_checkpoint"], after["previous"]) == (initial, before)
+    assert initial != before["teacher"]
     assert (after["step"], after["tiles_seen"]) == (6, 24)
-    assert after["minutes"] > before["minutes"]
+    assert before["minutes"] < after["minutes"] < before["minutes"] + 5
+    with pytest.raises(CheckpointError, match=r"at step 4 .* nothing is left to train"):
+        distil(toy_manifest, student, tmp_path / "third", replace(CONFIG, num_steps=4))
+
+
+def test_a_student_begins_with_its_weights_and_the_command_with_its_denoising_steps(
+    toy_manifest, teacher_folder, tmp_path, capsys
+):
+    distil(toy_manifest, teacher_folder, tmp_path / "first", replace(CONFIG, num_inference_steps=3, guidance_scale=1.5))
+    folder = tmp_path / "first" / "checkpoint"
+    student = load_checkpoint(str(folder), tmp_path, torch.device("cpu"), torch.float32)
+    config = replace(CONFIG, num_steps=6)
+    dataset = load_dataset(read_manifest(toy_manifest), "train", student_config(student, config))
+    weights = Distillation(student, dataset, config, "no").training.model.denoiser.state_dict()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in student.pipeline.denoiser.state_dict().items())
+    flags = [*("--manifest", str(toy_manifest)), *("--checkpoint", str(folder)), *("--out", str(tmp_path / "second"))]
+    flags += [*("--workers", "0"), *("--precision", "no"), *("--discriminator-network", "efficientnet-lite0")]
+    assert main(["distill", *flags, *("--num-steps", "5"), *("--global-batch", "2"), "--json"]) == 0
+    record = json.loads((tmp_path / "second" / "checkpoint" / "training_config.json").read_text())["distillation"]
+    assert (record["num_inference_steps"], record["guidance_scale"]) == (3, 1.5)
+
+
+def test_an_unknown_value_is_no_other_metadata(start, monkeypatch):
+    """ "Unknown" is true of every tile: where own or other value is it, nothing is to be told apart."""
+    distillation = start(replace(CONFIG, num_steps=1))
+    tiles, ids = next(distillation.training.batches())
+    null = distillation.training.null_ids.expand(len(ids), -1).clone()
+    half = null.clone()
+    half[::2] = ids[::2]  # each tile beside an unknown one
+    real = tiles.float() / 127.5 - 1
+    generator = torch.Generator().manual_seed(0)
+    for unknown in (null, half):
+        (_, mismatch), _ = distillation._teach_discriminator(real, real, unknown, generator)
+        assert mismatch == 0
+    (_, mismatch), _ = distillation._teach_discriminator(real, real, ids, generator)
+    assert mismatch > 0
 
 
 def test_a_manifest_of_other_values_and_a_folder_of_another_training_are_refused(
@@ -235,14 +273,14 @@ def test_a_manifest_of_other_values_and_a_folder_of_another_training_are_refused
     assert other.read_text() != toy_manifest.read_text()
     with pytest.raises(CheckpointError, match="Turin"):
         distil(other, teacher_folder, tmp_path / "run")
-    with pytest.raises(CheckpointError, match="another folder"):  # that of the teacher's own training
+    with pytest.raises(CheckpointError, match="another command"):  # that of the teacher's own training
         distil(toy_manifest, teacher_folder, teacher_folder.parent, replace(CONFIG, num_steps=9))
 
 
 def test_a_training_does_not_go_on_with_the_folder_of_a_distillation(toy_manifest, teacher_folder, tmp_path):
     distil(toy_manifest, teacher_folder, tmp_path / "run", replace(CONFIG, num_steps=1))
     config = student_config(load_checkpoint(str(teacher_folder), tmp_path, torch.device("cpu"), torch.float32), CONFIG)
-    with pytest.raises(CheckpointError, match="another kind of training"):
+    with pytest.raises(CheckpointError, match="another command"):
         run_training(toy_manifest, tmp_path / "run", replace(config, num_steps=9), mixed_precision="no")
 
 

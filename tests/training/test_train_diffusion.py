@@ -68,7 +68,7 @@ def test_the_network_is_shown_the_null_id_exactly_where_an_attribute_is_dropped(
     training = start(global_batch=16, objective=ObjectiveConfig(drop_each=0.3, drop_all=0.2))
     tiles, condition_ids = next(training.batches())
     shown = []
-    training.forward = lambda x_t, timesteps, ids: shown.append(ids) or training.model(x_t, timesteps, ids)
+    training.forward_model = lambda x_t, timesteps, ids: shown.append(ids) or training.model(x_t, timesteps, ids)
     training._loss(tiles, condition_ids)
     is_dropped = training._local_draw(tiles.shape).is_dropped
     vocabulary = training.dataset.vocabulary
