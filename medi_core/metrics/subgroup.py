@@ -163,7 +163,7 @@ def measure_name(outcomes: Outcomes, measure: str) -> str:
 
 
 def require_measure(measure: str) -> None:
-    if measure not in MEASURES:
+    if not isinstance(measure, str) or measure not in MEASURES:
         raise InvalidRequestError(f"measure = {measure!r}: it must be one of {', '.join(MEASURES)}")
 
 

@@ -46,6 +46,10 @@ TEXTS += ("ﷺ", "🧬" * 50, "../../etc/passwd", "%s%n{0}{x}", HUGE)
 NUMBERS = (0, -1, 1, 2, 64, 65, 128, 512, 2**31, 2**53, 2**64, 10**400, -(10**30), 1e308, 5e-324, 0.5)
 NUMBERS += (math.nan, math.inf, -math.inf)
 ODD = st.sampled_from((*TEXTS, *NUMBERS, None, True, False, [], {}, DEEP, [[]], {"": None}))
+ODD_KINDS = (None, True, 0, -1, 0.5, math.nan, "", "x", [], [[]], [{}], [None], {}, {"": None}, {"a": {"b": 1}})
+PREDICTIONS = "tile,true,predicted,center,patient_id\n" + "".join(
+    f"t{i},{'ab'[i % 2]},{'ab'[i % 3 % 2]},c{i % 2},p{i % 7}\n" for i in range(60)
+)
 LEAVES = st.one_of(ODD, st.integers(), st.floats(), st.text(max_size=20))
 ANYTHING = st.recursive(
     LEAVES,
@@ -103,8 +107,8 @@ class App:
         self.run(self._entered.__aexit__(None, None, None))
         self.loop.close()
 
-    async def _upload(self, content: bytes) -> str:
-        answer = await self.http.post("/gradio_api/upload", files={"files": ("tile.png", content)})
+    async def _upload(self, content: bytes, name: str = "tile.png") -> str:
+        answer = await self.http.post("/gradio_api/upload", files={"files": (name, content)})
         return answer.json()[0]
 
     async def send(self, case: tuple[str, str, object]) -> None:
@@ -248,6 +252,24 @@ def test_no_input_brings_an_endpoint_down(app, capfd):
     seen = bombard(app, 1000)
     assert seen.total() >= 1000
     assert {"complete", "error", 400, 403, 422} <= seen.keys(), "every kind of answer was met"
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_no_parameter_alone_brings_an_endpoint_down(app, capfd):
+    """One odd value at a time, all else in order: an odd value behind another would never be reached."""
+    table = {
+        "path": app.run(app._upload(PREDICTIONS.encode(), "predictions.csv")),
+        "meta": {"_type": "gradio.FileData"},
+    }
+    tile = {"path": app.uploads[0], "meta": {"_type": "gradio.FileData"}}
+    needed = {"predictions": table, "table": table, "tile": tile}
+    app.seen.clear()
+    for endpoint, names in app.parameters.items():
+        for name in names:
+            for odd in (*ODD_KINDS, tile):
+                values = {n: needed[n] for n in names if n in needed} | {name: odd}
+                app.run(app.send(("names", endpoint, values)))
+    assert app.seen["error"] > 100
     assert "Traceback" not in capfd.readouterr().err
 
 
