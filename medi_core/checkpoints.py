@@ -158,9 +158,18 @@ def save_checkpoint(
             half.save_pretrained(new / name, max_shard_size=MAX_SHARD_SIZE)
         pipeline.scheduler.save_pretrained(new / "scheduler")
         pipeline.save_config(new)
+        for file in new.rglob("*.json"):
+            _forget_origin(file)
         (new / TRAINING_CONFIG).write_text(json.dumps(training_config, indent=2) + "\n", encoding="utf-8")
         if model_card is not None:
             (new / "README.md").write_text(model_card, encoding="utf-8")
+
+
+def _forget_origin(file: Path) -> None:
+    """diffusers notes where a model was loaded from: a folder of some machine, on which the digest would depend."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if isinstance(content, dict) and content.pop("_name_or_path", None) is not None:
+        file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def require_replaceable(folder: Path) -> None:

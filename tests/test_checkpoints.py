@@ -66,6 +66,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 # what is written comes back
 
 
+def test_a_checkpoint_saved_again_is_the_same_and_does_not_say_where_it_lay(tmp_path, tiny_checkpoint):
+    first = load_checkpoint(str(tiny_checkpoint), tmp_path, torch.device("cpu"), torch.float32)
+    save_checkpoint(first.pipeline, tmp_path / "again", first.training_config)
+    again = load_checkpoint(str(tmp_path / "again"), tmp_path, torch.device("cpu"), torch.float32)
+    assert again.digest == first.digest
+    assert not [file for file in (tmp_path / "again").rglob("*.json") if str(tmp_path) in file.read_text()]
+
+
 def test_saving_and_loading_gives_identical_tiles(pipeline, root, toy_vocabulary):
     ids = torch.tensor([[0, 1, 0, 2, 4], [1, 2, 2, 5, 1]])
     arguments = {"num_inference_steps": 3, "height_px": 32, "width_px": 32}
