@@ -115,7 +115,7 @@ class PaperTraining(DiffusionTraining):
         """Mean squared error of the predicted noise; tiles uint8 `(B, 3, S, S)`."""
         device = self.accelerator.device
         tiles = tiles.to(device).float() / 127.5 - 1
-        generator = torch.Generator(device).manual_seed(self.config.seed * 1_000_003 + self.step)
+        generator = self.step_generator()
         eps = torch.randn(tiles.shape, generator=generator, device=device)
         steps = self.noise.config.num_train_timesteps
         timesteps = torch.randint(steps, (len(tiles),), generator=generator, device=device)
