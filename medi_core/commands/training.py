@@ -69,6 +69,10 @@ def add_training_commands(commands) -> None:
     command.add_argument(
         "--mismatch-weight", type=float, help="of telling real tiles under other metadata (default: 1)"
     )
+    command.add_argument(
+        "--variety-weight", type=float, help="of varying as real tiles of the same metadata do (default: 0.1)"
+    )
+    command.add_argument("--drop-tail", type=float, help="chance that the last attributes are left open (default: 0.5)")
     command.add_argument("--penalty-weight", type=float)
     command.add_argument("--discriminator-network", help="efficientnet-lite2 (default) or efficientnet-lite0")
     command.add_argument("--ema-decay", type=float, help="of the averaged weights, in [0, 1)")

@@ -32,17 +32,28 @@ class TileDiscriminator(nn.Module):
         self.heads = nn.ModuleList(_Head(channels, width) for channels in features.channels)
 
     def forward(self, tiles: torch.Tensor, condition_ids: torch.Tensor) -> list[torch.Tensor]:
+        """`judge` of what it sees of tiles `(B, 3, H, W)` in [−1, 1]."""
+        return self.judge(self.see(tiles), condition_ids)
+
+    def see(self, tiles: torch.Tensor) -> list[torch.Tensor]:
+        """Tiles `(B, 3, H, W)` in [−1, 1] → the frozen network's stages, from texture to shape, shifted and scaled.
+
+        One `(B, C, H/2ⁱ, W/2ⁱ)` a stage, i from 1; each channel has mean 0 and standard deviation 1 on real tiles.
+        """
+        stages = self._features[0](tiles)
+        return [head.normalised(stage) for head, stage in zip(self.heads, stages, strict=True)]
+
+    def judge(self, stages: list[torch.Tensor], condition_ids: torch.Tensor) -> list[torch.Tensor]:
         """How real each place looks at each scale, as a tile of these metadata.
 
         Args:
-            tiles: `(B, 3, H, W)` in [−1, 1].
-            condition_ids: int64 `(B, K, A)`: each tile is judged under K metadata; the frozen network runs once.
+            stages: what `see` returns.
+            condition_ids: int64 `(B, K, A)`: each tile is judged under K metadata.
 
         Returns:
             One float32 `(B, K, places)` of logits a scale, from texture to shape.
         """
         conditioning = self.embedder(condition_ids.flatten(0, 1)).unflatten(0, condition_ids.shape[:2])
-        stages = self._features[0](tiles)
         return [head(stage, conditioning).float() for head, stage in zip(self.heads, stages, strict=True)]
 
     @torch.no_grad()
@@ -63,8 +74,12 @@ class _Head(nn.Module):
         self.logit = nn.Conv2d(width, 1, 1)
         self.project = nn.Linear(width, width)
 
+    def normalised(self, stage: torch.Tensor) -> torch.Tensor:
+        return (stage - self.mean[:, None, None]) / self.std[:, None, None]
+
     def forward(self, stage: torch.Tensor, conditioning: torch.Tensor) -> torch.Tensor:
-        hidden = F.leaky_relu(self.first((stage - self.mean[:, None, None]) / self.std[:, None, None]), 0.2)
+        """A normalised stage `(B, C, H, W)`, conditioning `(B, K, width)` → logits `(B, K, H · W)`."""
+        hidden = F.leaky_relu(self.first(stage), 0.2)
         hidden = F.leaky_relu(hidden + self.second(hidden), 0.2)
         match = self.project(conditioning) @ hidden.flatten(2) / hidden.shape[1]
         return self.logit(hidden).flatten(2) + match

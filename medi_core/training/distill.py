@@ -6,8 +6,9 @@ student's is pushed to look real.
 (Adversarial diffusion distillation, Sauer et al. 2023, §3; trained on real tiles alone, as adversarial post-training,
 Lin et al. 2025, §3, whose teacher only gives the first weights.)
 
-Half of a batch is made as the student will be used: from noise, in `num_inference_steps` of Euler's. The other half are
-noisy real tiles, which keep it close to what it was: what is left of a tile after pooling has to come out again.
+Half of a batch is made as the student will be used: from noise, in `num_inference_steps` of Euler's, twice for each
+metadata, so that the two can be asked to differ as real tiles do. The other half are noisy real tiles, which keep it
+close to what it was: what is left of a tile after pooling has to come out again.
 """
 
 from collections.abc import Iterator
@@ -54,6 +55,11 @@ class DistillationConfig:
     mismatch_weight: float = 1.0
     """Of the discriminator's telling a real tile with its metadata from the same tile with one attribute of another
     tile (Reed et al. 2016, §4.2): it has to look at each attribute, not at the center alone."""
+    variety_weight: float = 0.1
+    """Of the energy score of two of the student's own tiles and a real one of the same metadata (`energy_score`)."""
+    drop_tail: float = 0.5
+    """As `ObjectiveConfig.drop_tail`: a student is mostly asked for a cancer type and a center, and learns to vary in
+    what is left open only if training leaves it open."""
     penalty_weight: float = 0.5
     """Of the discriminator's change under `penalty_noise` (approximate R1, Lin et al. 2025, §3.3)."""
     penalty_noise: float = 0.05
@@ -70,12 +76,17 @@ class DistillationConfig:
         for name in ("num_steps", "learning_rate", "discriminator_learning_rate", "anchor_px", "penalty_every"):
             if getattr(self, name) <= 0:
                 raise InvalidRequestError(f"{name} must be above 0, given {getattr(self, name)}")
+        for name in ("mismatch_weight", "variety_weight", "penalty_weight"):
+            if getattr(self, name) < 0:
+                raise InvalidRequestError(f"{name} must not be negative, given {getattr(self, name)}")
+        if not 0 <= self.drop_tail <= 1:
+            raise InvalidRequestError(f"drop_tail must be from 0 to 1, given {self.drop_tail}")
         if self.discriminator_network not in STAGE_NETWORKS:
             raise InvalidRequestError(
                 f"discriminator_network {self.discriminator_network!r} is unknown; known: {', '.join(STAGE_NETWORKS)}"
             )
-        if self.global_batch < 2 or self.global_batch % 2:
-            raise InvalidRequestError(f"global_batch must be even and at least 2, given {self.global_batch}")
+        if self.global_batch < 4 or self.global_batch % 4:
+            raise InvalidRequestError(f"global_batch must be a multiple of 4, given {self.global_batch}")
 
 
 @dataclass(frozen=True)
@@ -89,6 +100,8 @@ class DistillationStep:
     """Of the discriminator: ln 2 where it does not see whose metadata a tile has; less where it does."""
     adversarial_loss: float
     """Of the student: ln 2 where the discriminator cannot tell; more where it can."""
+    variety_loss: float
+    """Energy score; least where tiles of the same metadata lie and vary as real ones do."""
     anchor_loss: float
 
 
@@ -161,13 +174,20 @@ class Distillation:
             tiles = tiles_uint8.to(self.device).float() / 127.5 - 1
             draw = draw_noise(training.config.objective, tuple(tiles.shape), known_ids.shape[1], generator)
             ids = torch.where(draw.is_dropped, training.null_ids, known_ids.to(self.device))
+            tiles, ids = twice(tiles), twice(ids)
             x_t, sigmas = self._noisy(tiles, ids, draw.eps, generator)
             synthetic = self._clean(x_t, sigmas, ids)
-            losses, real_logits = self._teach_discriminator(tiles, synthetic.detach(), ids, generator)
-            adversarial = told_apart(self._logits(synthetic, ids[:, None]), real_logits)
+            stages, real_stages = self._see(synthetic), self._see(tiles)
+            losses, real_logits = self._teach_discriminator(
+                tiles, real_stages, [stage.detach() for stage in stages], ids, generator
+            )
+            adversarial = told_apart(self._judge(stages, ids[:, None]), real_logits)
+            variety = self._variety(stages, real_stages)
             anchor = self._anchor(synthetic, tiles, sigmas)
-            training.advance(self.config.adversarial_weight * adversarial + anchor)
-            yield DistillationStep(training.step, *losses, adversarial.item(), anchor.item())
+            training.advance(
+                self.config.adversarial_weight * adversarial + self.config.variety_weight * variety + anchor
+            )
+            yield DistillationStep(training.step, *losses, adversarial.item(), variety.item(), anchor.item())
 
     def _noisy(
         self, tiles: torch.Tensor, ids: torch.Tensor, eps: torch.Tensor, generator: torch.Generator
@@ -192,9 +212,13 @@ class Distillation:
             x_t = x_t.contiguous(memory_format=torch.channels_last)
             return self.training.forward_model(x_t, sigmas * NUM_TRAIN_TIMESTEPS, ids).float()
 
-    def _logits(self, tiles: torch.Tensor, ids: torch.Tensor) -> list[torch.Tensor]:
+    def _see(self, tiles: torch.Tensor) -> list[torch.Tensor]:
         with self.training.accelerator.autocast():
-            return self.discriminator(tiles.contiguous(memory_format=torch.channels_last), ids)
+            return self.discriminator.see(tiles.contiguous(memory_format=torch.channels_last))
+
+    def _judge(self, stages: list[torch.Tensor], ids: torch.Tensor) -> list[torch.Tensor]:
+        with self.training.accelerator.autocast():
+            return self.discriminator.judge(stages, ids)
 
     @staticmethod
     def _with_others(ids: torch.Tensor) -> torch.Tensor:
@@ -203,7 +227,12 @@ class Distillation:
         return torch.where(one_by_one, ids.roll(1, dims=0)[:, None], ids[:, None])
 
     def _teach_discriminator(
-        self, real: torch.Tensor, synthetic: torch.Tensor, ids: torch.Tensor, generator: torch.Generator
+        self,
+        real: torch.Tensor,
+        real_stages: list[torch.Tensor],
+        synthetic_stages: list[torch.Tensor],
+        ids: torch.Tensor,
+        generator: torch.Generator,
     ) -> tuple[tuple[float, float], list[torch.Tensor]]:
         """One step of it; returns its losses and what it thought of the real tiles, `(B, 1, places)` a scale.
 
@@ -213,14 +242,15 @@ class Distillation:
         config = self.config
         self.discriminator.requires_grad_(True)
         is_penalised = self.training.step % config.penalty_every == 0
-        seen = [real, synthetic]
+        seen = [real_stages, synthetic_stages]
         if is_penalised:
             noise = torch.randn(real.shape, generator=generator, device=self.device)
-            seen.append(real + config.penalty_noise * noise)
+            seen.append(self._see(real + config.penalty_noise * noise))
         own, null = ids[:, None], self.training.null_ids
         # asked of all that is seen, for that costs nothing; what is said of synthetic tiles under others is not used
         asked = torch.cat([own, self._with_others(ids)], dim=1)
-        scales = [scale.chunk(len(seen)) for scale in self._logits(torch.cat(seen), torch.cat([asked] * len(seen)))]
+        together = [torch.cat(stages) for stages in zip(*seen, strict=True)]
+        scales = [scale.chunk(len(seen)) for scale in self._judge(together, torch.cat([asked] * len(seen)))]
         real_logits, synthetic_logits = ([scale[i][:, :1] for scale in scales] for i in (0, 1))
         own_loss = told_apart(real_logits, synthetic_logits)
         is_other = ((asked != own) & (asked != null) & (own != null)).any(dim=2)  # "unknown" is true of every tile
@@ -236,6 +266,15 @@ class Distillation:
         self.optimizer.step()
         self.discriminator.requires_grad_(False)  # the student's loss goes through it, not into it
         return (own_loss.item(), mismatch_loss.item()), [scale.detach() for scale in real_logits]
+
+    def _variety(self, stages: list[torch.Tensor], real_stages: list[torch.Tensor]) -> torch.Tensor:
+        """Energy score of the student's own tiles, each scale alike; what is compared is the mean over places."""
+        quarter = len(stages[0]) // 4
+        scores = []
+        for stage, real_stage in zip(stages, real_stages, strict=True):
+            one, other, *_ = stage.float().mean(dim=(2, 3)).split(quarter)
+            scores.append(energy_score(one, other, real_stage[:quarter].float().mean(dim=(2, 3))))
+        return sum(scores) / len(scores)
 
     def _anchor(self, synthetic: torch.Tensor, real: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:
         """Velocity loss of the noisy real tiles after pooling."""
@@ -253,6 +292,26 @@ def told_apart(more_real: list[torch.Tensor], less_real: list[torch.Tensor]) -> 
     return sum(losses) / len(losses)
 
 
+def twice(batch: torch.Tensor) -> torch.Tensor:
+    """The first quarter in the place of the second too: what the student makes from noise, it makes twice."""
+    quarter = len(batch) // 4
+    return torch.cat([batch[:quarter], batch[:quarter], batch[2 * quarter :]])
+
+
+def energy_score(one: torch.Tensor, other: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Mean energy score of pairs of draws `(N, D)` and what was observed `(N, D)`, distances divided by √D.
+
+    Least, in the mean, where the draws are distributed as the observed: their distances to it want them close, their
+    distance to one another wants them apart (Gneiting and Raftery 2007, §4.3; of few-step students, De Bortoli et al.
+    2025, §3).
+    """
+
+    def distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return ((a - b).square().mean(dim=1) + 1e-8).sqrt()  # a root has no slope at 0
+
+    return ((distance(one, real) + distance(other, real) - distance(one, other)) / 2).mean()
+
+
 def student_config(initial: Checkpoint, config: DistillationConfig) -> DiffusionTrainingConfig:
     """The training that the weights of a checkpoint fit into."""
     return DiffusionTrainingConfig(
@@ -265,6 +324,6 @@ def student_config(initial: Checkpoint, config: DistillationConfig) -> Diffusion
         betas=(0.0, 0.99),
         ema_decay=config.ema_decay,
         seed=config.seed,
-        objective=ObjectiveConfig(),
+        objective=ObjectiveConfig(drop_tail=config.drop_tail),
         sampling=SamplingConfig(seed=config.seed),
     )

@@ -19,7 +19,15 @@ from medi_core.training.sample_grid import write_sample_grid
 from medi_core.training.training_state import has_state, load_state, load_tensors, save_state
 from medi_core.training.warm_start import vocabulary_difference
 
-LOG_COLUMNS = ("step", "minutes", "discriminator_loss", "mismatch_loss", "adversarial_loss", "anchor_loss")
+LOG_COLUMNS = (
+    "step",
+    "minutes",
+    "discriminator_loss",
+    "mismatch_loss",
+    "adversarial_loss",
+    "variety_loss",
+    "anchor_loss",
+)
 
 ADVERSARY = "adversary"
 """Kind of the discriminator's tensors in a state."""

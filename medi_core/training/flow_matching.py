@@ -34,6 +34,9 @@ class ObjectiveConfig:
     """Chance of dropping an attribute on its own: what guidance by attribute needs."""
     drop_all: float = 0.1
     """Chance of dropping all attributes: what unconditional guidance needs."""
+    drop_tail: float = 0.0
+    """Chance of keeping only the first k attributes, k from 1 on, all alike (nested dropout, Rippel et al. 2014, §2):
+    who asks for a cancer type and a center leaves the rest open, which dropping one by one nearly never does."""
 
 
 def draw_noise(
@@ -49,10 +52,15 @@ def draw_noise(
     logits = torch.randn(batch, generator=generator, device=device)
     each = torch.rand(batch, num_attributes, generator=generator, device=device) < config.drop_each
     everything = torch.rand(batch, 1, generator=generator, device=device) < config.drop_all
+    eps = torch.randn(shape, generator=generator, device=device)
+    is_dropped = each | everything
+    if config.drop_tail and num_attributes > 1:
+        is_cut = torch.rand(batch, generator=generator, device=device) < config.drop_tail
+        num_kept = torch.randint(1, num_attributes, (batch,), generator=generator, device=device)
+        position = torch.arange(num_attributes, device=device)
+        is_dropped = is_dropped | (is_cut[:, None] & (position >= num_kept[:, None]))
     return NoiseDraw(
-        sigmas=torch.sigmoid(config.sigma_logit_mean + config.sigma_logit_std * logits),
-        eps=torch.randn(shape, generator=generator, device=device),
-        is_dropped=each | everything,
+        sigmas=torch.sigmoid(config.sigma_logit_mean + config.sigma_logit_std * logits), eps=eps, is_dropped=is_dropped
     )
 
 

@@ -18,7 +18,14 @@ from medi_core.models.tile_encoder import StageFeatures
 from medi_core.pipelines.medi_pipeline import seeded_noise
 from medi_core.pipelines.schedulers import build_scheduler, set_noise_levels
 from medi_core.training import distillation_run
-from medi_core.training.distill import Distillation, DistillationConfig, student_config, told_apart
+from medi_core.training.distill import (
+    Distillation,
+    DistillationConfig,
+    energy_score,
+    student_config,
+    told_apart,
+    twice,
+)
 from medi_core.training.distillation_run import run_distillation
 from medi_core.training.run import load_dataset, run_training
 
@@ -166,6 +173,33 @@ def test_each_scale_counts_alike():
     assert told_apart([many - 100, few], [many, few - 100]) == pytest.approx(50)
 
 
+def test_the_students_own_attempts_come_in_pairs_of_the_same_metadata():
+    batch = torch.arange(12)
+    assert twice(batch).tolist() == [0, 1, 2, 0, 1, 2, 6, 7, 8, 9, 10, 11]
+
+
+def test_the_energy_score_is_least_where_the_draws_are_distributed_as_the_observed():
+    generator = torch.Generator().manual_seed(0)
+    one, other, real = torch.randn(3, 50_000, 1, generator=generator)
+    scores = {
+        (shift, scale): float(energy_score(shift + scale * one, shift + scale * other, real))
+        for shift in (-0.5, 0.0, 0.5)
+        for scale in (0.0, 0.5, 1.0, 2.0)
+    }
+    assert min(scores, key=scores.get) == (0.0, 1.0)
+    own = torch.zeros(4, 3, requires_grad=True)
+    energy_score(own, own, torch.ones(4, 3)).backward()
+    assert own.grad.isfinite().all(), "two tiles alike have no distance, and a root no slope there"
+
+
+def test_the_variety_weight_brings_the_energy_score_down(start):
+    def last(weight: float) -> float:
+        config = replace(CONFIG, num_steps=60, global_batch=16, adversarial_weight=1e-9, variety_weight=weight)
+        return np.mean([step.variety_loss for step in start(config).steps()][-10:])
+
+    assert last(1.0) < 0.93 * last(0.0)
+
+
 def test_two_runs_that_add_up_equal_one(toy_manifest, teacher_folder, tmp_path):
     assert distil(toy_manifest, teacher_folder, tmp_path / "one") == 4
     distil(toy_manifest, teacher_folder, tmp_path / "two", replace(CONFIG, num_steps=2))
@@ -244,7 +278,7 @@ def test_a_student_begins_with_its_weights_and_the_command_with_its_denoising_st
     assert all(torch.equal(weights[name], tensor) for name, tensor in student.pipeline.denoiser.state_dict().items())
     flags = [*("--manifest", str(toy_manifest)), *("--checkpoint", str(folder)), *("--out", str(tmp_path / "second"))]
     flags += [*("--workers", "0"), *("--precision", "no"), *("--discriminator-network", "efficientnet-lite0")]
-    assert main(["distill", *flags, *("--num-steps", "5"), *("--global-batch", "2"), "--json"]) == 0
+    assert main(["distill", *flags, *("--num-steps", "5"), *("--global-batch", "4"), "--json"]) == 0
     record = json.loads((tmp_path / "second" / "checkpoint" / "training_config.json").read_text())["distillation"]
     assert (record["num_inference_steps"], record["guidance_scale"]) == (3, 1.5)
 
@@ -257,11 +291,12 @@ def test_an_unknown_value_is_no_other_metadata(start, monkeypatch):
     half = null.clone()
     half[::2] = ids[::2]  # each tile beside an unknown one
     real = tiles.float() / 127.5 - 1
+    stages = [stage.detach() for stage in distillation._see(real)]
     generator = torch.Generator().manual_seed(0)
     for unknown in (null, half):
-        (_, mismatch), _ = distillation._teach_discriminator(real, real, unknown, generator)
+        (_, mismatch), _ = distillation._teach_discriminator(real, stages, stages, unknown, generator)
         assert mismatch == 0
-    (_, mismatch), _ = distillation._teach_discriminator(real, real, ids, generator)
+    (_, mismatch), _ = distillation._teach_discriminator(real, stages, stages, ids, generator)
     assert mismatch > 0
 
 
@@ -287,7 +322,8 @@ def test_a_training_does_not_go_on_with_the_folder_of_a_distillation(toy_manifes
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("num_inference_steps", 5), ("num_inference_steps", 0), ("global_batch", 3), ("anchor_px", 0)),
+        *(("num_inference_steps", 5), ("num_inference_steps", 0), ("global_batch", 6), ("anchor_px", 0)),
+        *(("drop_tail", 1.1), ("drop_tail", -0.1), ("variety_weight", -1.0), ("mismatch_weight", -1.0)),
         ("discriminator_network", "resnet"),
     ],
 )
@@ -299,10 +335,10 @@ def test_settings_out_of_range_are_named(name, value):
 def test_the_command(toy_manifest, teacher_folder, tmp_path, capsys):
     flags = [*("--checkpoint", str(teacher_folder)), *("--out", str(tmp_path / "run")), *("--num-steps", "1")]
     flags += [*("--workers", "0"), *("--precision", "no"), *("--discriminator-network", "efficientnet-lite0")]
-    assert main(["distill", "--manifest", str(toy_manifest), *flags, "--global-batch", "2", "--json"]) == 0
+    assert main(["distill", "--manifest", str(toy_manifest), *flags, "--global-batch", "4", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["step"] == 1
-    assert main(["distill", "--manifest", str(toy_manifest), *flags, "--global-batch", "3"]) == 2
-    assert "global_batch must be even" in capsys.readouterr().err
+    assert main(["distill", "--manifest", str(toy_manifest), *flags, "--global-batch", "6"]) == 2
+    assert "global_batch must be a multiple of 4" in capsys.readouterr().err
 
 
 def test_the_discriminators_eyes_are_frozen_and_see_gradients(toy_vocabulary):
@@ -324,7 +360,6 @@ def test_calibration_makes_real_channels_standard(toy_vocabulary):
     judge = TileDiscriminator(toy_vocabulary.to_dict(), features)
     real = torch.rand(8, 3, 64, 64) * 2 - 1
     judge.calibrate(real)
-    for head, stage in zip(judge.heads, features(real), strict=True):
-        standard = (stage - head.mean[:, None, None]) / head.std[:, None, None]
+    for standard in judge.see(real):
         assert standard.mean(dim=(0, 2, 3)).abs().max() < 1e-3
         assert standard.std(dim=(0, 2, 3)).max() == pytest.approx(1, abs=1e-2)

@@ -1,5 +1,8 @@
 """The objective is flow matching as defined, and attributes are dropped as often as configured."""
 
+from dataclasses import replace
+
+import pytest
 import torch
 
 from medi_core.training.flow_matching import NoiseDraw, ObjectiveConfig, add_noise, draw_noise, velocity_loss
@@ -63,6 +66,21 @@ def test_rates_of_zero_and_one_are_never_and_always():
     assert not draw(ObjectiveConfig(drop_each=0, drop_all=0)).is_dropped.any()
     assert draw(ObjectiveConfig(drop_each=0, drop_all=1)).is_dropped.all()
     assert draw(ObjectiveConfig(drop_each=1, drop_all=0)).is_dropped.all()
+
+
+def test_the_tail_is_dropped_at_every_length_alike_and_nothing_else_changes():
+    shape = (100_000, 3, 1, 1)
+    config = ObjectiveConfig(drop_each=0, drop_all=0, drop_tail=0.4)
+    plain, cut = draw(replace(config, drop_tail=0), shape), draw(config, shape)
+    assert torch.equal(plain.sigmas, cut.sigmas)
+    assert torch.equal(plain.eps, cut.eps)
+    kept = (~cut.is_dropped).long()
+    assert torch.equal(kept, kept.cummin(dim=1).values), "what is kept comes first"
+    rates = [(kept.sum(1) == num).double().mean().item() for num in range(6)]
+    assert rates == pytest.approx([0, 0.1, 0.1, 0.1, 0.1, 0.6], abs=0.005)
+    assert not draw(config, shape, num_attributes=1).is_dropped.any(), "one attribute has no tail"
+    both = draw(ObjectiveConfig(drop_tail=0.4), shape).is_dropped
+    assert torch.equal(both & draw(DEFAULT, shape).is_dropped, draw(DEFAULT, shape).is_dropped), "it only adds"
 
 
 def test_noise_levels_are_logit_normal():
