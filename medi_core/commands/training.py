@@ -73,6 +73,11 @@ def add_training_commands(commands) -> None:
         "--variety-weight", type=float, help="of varying as real tiles of the same metadata do (default: 0.1)"
     )
     command.add_argument("--drop-tail", type=float, help="chance that the last attributes are left open (default: 0.5)")
+    command.add_argument(
+        "--recombine",
+        action=argparse.BooleanOptionalAction,
+        help="ask for the cancer type of one tile with the rest of another in a quarter of a batch (default: do)",
+    )
     command.add_argument("--penalty-weight", type=float)
     command.add_argument("--discriminator-network", help="efficientnet-lite2 (default) or efficientnet-lite0")
     command.add_argument("--ema-decay", type=float, help="of the averaged weights, in [0, 1)")

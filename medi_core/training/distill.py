@@ -6,9 +6,10 @@ student's is pushed to look real.
 (Adversarial diffusion distillation, Sauer et al. 2023, §3; trained on real tiles alone, as adversarial post-training,
 Lin et al. 2025, §3, whose teacher only gives the first weights.)
 
-Half of a batch is made as the student will be used: from noise, in `num_inference_steps` of Euler's, twice for each
-metadata, so that the two can be asked to differ as real tiles do. The other half are noisy real tiles, which keep it
-close to what it was: what is left of a tile after pooling has to come out again.
+A batch has four quarters. Three are made as the student will be used: from noise, in `num_inference_steps` of Euler's.
+Of these, two have the same metadata, so that their tiles can be asked to differ as real ones do, and one is asked for
+metadata that were recombined. The last are noisy real tiles, which keep the student close to what it was: what is left
+of a tile after pooling has to come out again.
 """
 
 from collections.abc import Iterator
@@ -60,6 +61,9 @@ class DistillationConfig:
     drop_tail: float = 0.5
     """As `ObjectiveConfig.drop_tail`: a student is mostly asked for a cancer type and a center, and learns to vary in
     what is left open only if training leaves it open."""
+    recombine: bool = True
+    """Whether a quarter of a batch is asked for the cancer type of one tile with the other metadata of another
+    (`recombined`), which is what never-seen pairs are."""
     penalty_weight: float = 0.5
     """Of the discriminator's change under `penalty_noise` (approximate R1, Lin et al. 2025, §3.3)."""
     penalty_noise: float = 0.05
@@ -175,14 +179,17 @@ class Distillation:
             draw = draw_noise(training.config.objective, tuple(tiles.shape), known_ids.shape[1], generator)
             ids = torch.where(draw.is_dropped, training.null_ids, known_ids.to(self.device))
             tiles, ids = twice(tiles), twice(ids)
-            x_t, sigmas = self._noisy(tiles, ids, draw.eps, generator)
-            synthetic = self._clean(x_t, sigmas, ids)
+            asked = recombined(ids) if self.config.recombine else ids
+            x_t, sigmas = self._noisy(tiles, asked, draw.eps, generator)
+            synthetic = self._clean(x_t, sigmas, asked)
             stages, real_stages = self._see(synthetic), self._see(tiles)
-            losses, real_logits = self._teach_discriminator(
-                tiles, real_stages, [stage.detach() for stage in stages], ids, generator
-            )
-            adversarial = told_apart(self._judge(stages, ids[:, None]), real_logits)
             variety = self._variety(stages, real_stages)
+            real_rows, rows, judged = self._views(ids)
+            stages, real_stages = [stage[rows] for stage in stages], [stage[real_rows] for stage in real_stages]
+            losses, real_logits = self._teach_discriminator(
+                tiles[real_rows], real_stages, [stage.detach() for stage in stages], judged, generator
+            )
+            adversarial = told_apart(self._judge(stages, judged[:, None]), real_logits)
             anchor = self._anchor(synthetic, tiles, sigmas)
             training.advance(
                 self.config.adversarial_weight * adversarial + self.config.variety_weight * variety + anchor
@@ -193,19 +200,42 @@ class Distillation:
         self, tiles: torch.Tensor, ids: torch.Tensor, eps: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs of the student `(B, 3, H, W)` and their noise levels `(B,)`: its own, then noisy real tiles."""
-        half, num = len(tiles) // 2, self.config.num_inference_steps
+        num_own, num = self._num_own(tiles), self.config.num_inference_steps
         done = int(torch.randint(num, (), generator=generator, device=self.device))  # steps behind the student's own
-        x_t = eps[:half]
+        x_t = eps[:num_own]
         with torch.no_grad():
             for i in range(done):
-                sigma, after = (torch.full((half,), 1 - j / num, device=self.device) for j in (i, i + 1))
-                clean = self._clean(x_t, sigma, ids[:half])
+                sigma, after = (torch.full((num_own,), 1 - j / num, device=self.device) for j in (i, i + 1))
+                clean = self._clean(x_t, sigma, ids[:num_own])
                 x_t = clean + (after / sigma)[:, None, None, None] * (x_t - clean)  # Euler's step
-        own = torch.full((half,), 1 - done / num, device=self.device)
+        own = torch.full((num_own,), 1 - done / num, device=self.device)
         # from a bit below the last level to almost noise
-        drawn = 0.1 + 0.88 * torch.rand(len(tiles) - half, generator=generator, device=self.device)
+        drawn = 0.1 + 0.88 * torch.rand(len(tiles) - num_own, generator=generator, device=self.device)
         level = drawn[:, None, None, None]
-        return torch.cat([x_t, (1 - level) * tiles[half:] + level * eps[half:]]), torch.cat([own, drawn])
+        return torch.cat([x_t, (1 - level) * tiles[num_own:] + level * eps[num_own:]]), torch.cat([own, drawn])
+
+    def _num_own(self, batch: torch.Tensor) -> int:
+        """Tiles of a batch that the student makes from noise; they come first."""
+        return len(batch) // 4 * (3 if self.config.recombine else 2)
+
+    def _views(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What the discriminator compares: rows `(V,)` of real tiles and of the student's, and metadata `(V, A)`.
+
+        A tile with recombined metadata has no real one to be compared with. It is seen twice: as one of its cancer
+        type, beside the tile that has it, and as one of all else, beside that tile.
+        """
+        everything = torch.arange(len(ids), device=ids.device)
+        if not self.config.recombine:
+            return everything, everything, ids
+        null = self.training.null_ids
+        before, second, third, after = everything.chunk(4)
+        type_alone, all_else = null.repeat(len(third), 1), ids[third.roll(1)]
+        type_alone[:, 0], all_else[:, 0] = ids[third, 0], null[0]
+        return (
+            torch.cat([before, second, third, third.roll(1), after]),
+            torch.cat([before, second, third, third, after]),
+            torch.cat([ids[before], ids[second], type_alone, all_else, ids[after]]),
+        )
 
     def _clean(self, x_t: torch.Tensor, sigmas: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         with self.training.accelerator.autocast():
@@ -278,9 +308,9 @@ class Distillation:
 
     def _anchor(self, synthetic: torch.Tensor, real: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:
         """Velocity loss of the noisy real tiles after pooling."""
-        half, floor = len(real) // 2, self.training.config.objective.sigma_floor
-        error = F.avg_pool2d(synthetic[half:] - real[half:], self.config.anchor_px).square().mean(dim=(1, 2, 3))
-        return (error / sigmas[half:].clamp(min=floor).square()).mean()
+        noisy, floor = slice(self._num_own(real), None), self.training.config.objective.sigma_floor
+        error = F.avg_pool2d(synthetic[noisy] - real[noisy], self.config.anchor_px).square().mean(dim=(1, 2, 3))
+        return (error / sigmas[noisy].clamp(min=floor).square()).mean()
 
 
 def told_apart(more_real: list[torch.Tensor], less_real: list[torch.Tensor]) -> torch.Tensor:
@@ -296,6 +326,14 @@ def twice(batch: torch.Tensor) -> torch.Tensor:
     """The first quarter in the place of the second too: what the student makes from noise, it makes twice."""
     quarter = len(batch) // 4
     return torch.cat([batch[:quarter], batch[:quarter], batch[2 * quarter :]])
+
+
+def recombined(ids: torch.Tensor) -> torch.Tensor:
+    """Metadata `(B, A)` → the same, but in the third quarter all but the first attribute are of the tile before."""
+    quarter = len(ids) // 4
+    third = ids[2 * quarter : 3 * quarter]
+    mixed = torch.cat([third[:, :1], third.roll(1, dims=0)[:, 1:]], dim=1)
+    return torch.cat([ids[: 2 * quarter], mixed, ids[3 * quarter :]])
 
 
 def energy_score(one: torch.Tensor, other: torch.Tensor, real: torch.Tensor) -> torch.Tensor:

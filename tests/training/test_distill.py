@@ -22,6 +22,7 @@ from medi_core.training.distill import (
     Distillation,
     DistillationConfig,
     energy_score,
+    recombined,
     student_config,
     told_apart,
     twice,
@@ -69,9 +70,9 @@ def distil(manifest, teacher_folder, out, config=CONFIG, **arguments) -> int:
     )
 
 
-@pytest.mark.parametrize("num", [1, 2, 4])
-def test_half_of_a_batch_is_where_the_pipeline_will_be(start, num):
-    distillation = start(replace(CONFIG, num_inference_steps=num))
+@pytest.mark.parametrize(("num", "recombine", "own"), [(1, True, 3), (2, True, 3), (2, False, 2), (4, True, 3)])
+def test_most_of_a_batch_is_where_the_pipeline_will_be(start, num, recombine, own):
+    distillation = start(replace(CONFIG, num_inference_steps=num, recombine=recombine))
     tiles, ids = next(distillation.training.batches())
     tiles = tiles.float() / 127.5 - 1
     side = tiles.shape[-1]
@@ -82,7 +83,7 @@ def test_half_of_a_batch_is_where_the_pipeline_will_be(start, num):
         visited[done] = clean
 
     pipeline = distillation.initial.pipeline  # the student has not moved yet
-    pipeline(ids[:2], [0, 1], num, height_px=side, width_px=side, on_step=keep)
+    pipeline(ids[:own], range(own), num, height_px=side, width_px=side, on_step=keep)
     scheduler = build_scheduler("euler")
     set_noise_levels(scheduler, 1.0, num, torch.device("cpu"))
     seen_levels = set()
@@ -91,16 +92,16 @@ def test_half_of_a_batch_is_where_the_pipeline_will_be(start, num):
         done = round((1 - float(sigmas[0])) * num)
         seen_levels.add(done)
         sigma = float(scheduler.timesteps[done]) / NUM_TRAIN_TIMESTEPS
-        assert torch.allclose(sigmas[:2], torch.full((2,), sigma), atol=1e-5)
+        assert torch.allclose(sigmas[:own], torch.full((own,), sigma), atol=1e-5)
         if done == 0:
-            assert torch.equal(x_t[:2], eps[:2])
+            assert torch.equal(x_t[:own], eps[:own])
         else:  # what the student will have made of the same noise by then
             before = float(scheduler.timesteps[done - 1]) / NUM_TRAIN_TIMESTEPS
             if done == 1:
-                expected = visited[1] + sigma / before * (eps[:2] - visited[1])
-                assert torch.allclose(x_t[:2], expected, atol=1e-3)
-        level = sigmas[2:, None, None, None]
-        assert torch.allclose(x_t[2:], (1 - level) * tiles[2:] + level * eps[2:], atol=1e-6)
+                expected = visited[1] + sigma / before * (eps[:own] - visited[1])
+                assert torch.allclose(x_t[:own], expected, atol=1e-3)
+        level = sigmas[own:, None, None, None]
+        assert torch.allclose(x_t[own:], (1 - level) * tiles[own:] + level * eps[own:], atol=1e-6)
     assert seen_levels == set(range(num)), "each of the student's levels is trained"
 
 
@@ -128,7 +129,7 @@ def test_other_metadata_are_those_of_the_tile_beside_it_in_one_attribute():
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 def test_the_discriminator_tells_a_real_tile_from_itself_under_other_metadata(start, weight):
-    still = {"adversarial_weight": 1e-9, "learning_rate": 1e-9, "discriminator_learning_rate": 2e-3}
+    still = {"adversarial_weight": 1e-9, "learning_rate": 1e-9, "discriminator_learning_rate": 2e-3, "recombine": False}
     distillation = start(replace(CONFIG, num_steps=150, global_batch=16, mismatch_weight=weight, **still))
     losses = [step.mismatch_loss for step in distillation.steps()]
     dataset = distillation.training.dataset
@@ -178,6 +179,26 @@ def test_the_students_own_attempts_come_in_pairs_of_the_same_metadata():
     assert twice(batch).tolist() == [0, 1, 2, 0, 1, 2, 6, 7, 8, 9, 10, 11]
 
 
+def test_recombined_metadata_are_judged_by_the_cancer_type_and_by_all_else(start):
+    distillation = start(replace(CONFIG, global_batch=12))
+    ids = 1000 + torch.arange(60).reshape(12, 5)  # none is a null id
+    asked = recombined(ids)
+    assert torch.equal(asked[[*range(6), *range(9, 12)]], ids[[*range(6), *range(9, 12)]])
+    assert torch.equal(asked[6:9, 0], ids[6:9, 0])
+    assert torch.equal(asked[6:9, 1:], ids[[8, 6, 7], 1:])
+    real_rows, rows, judged = distillation._views(ids)
+    null = distillation.training.null_ids
+    is_asked = judged != null
+    assert torch.equal(judged[is_asked], ids[real_rows][is_asked]), "true of the real tile"
+    assert torch.equal(judged[is_asked], asked[rows][is_asked]), "and asked of the student's"
+    assert rows.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 6, 7, 8, 9, 10, 11]
+    assert is_asked[6:9].tolist() == [[True] + [False] * 4] * 3
+    assert is_asked[9:12].tolist() == [[False] + [True] * 4] * 3
+    assert is_asked[[*range(6), *range(12, 15)]].all()
+    plain = start(replace(CONFIG, global_batch=12, recombine=False))
+    assert [part.tolist() for part in plain._views(ids)] == [[*range(12)], [*range(12)], ids.tolist()]
+
+
 def test_the_energy_score_is_least_where_the_draws_are_distributed_as_the_observed():
     generator = torch.Generator().manual_seed(0)
     one, other, real = torch.randn(3, 50_000, 1, generator=generator)
@@ -194,7 +215,8 @@ def test_the_energy_score_is_least_where_the_draws_are_distributed_as_the_observ
 
 def test_the_variety_weight_brings_the_energy_score_down(start):
     def last(weight: float) -> float:
-        config = replace(CONFIG, num_steps=60, global_batch=16, adversarial_weight=1e-9, variety_weight=weight)
+        config = replace(CONFIG, num_steps=60, global_batch=16, adversarial_weight=1e-9, recombine=False)
+        config = replace(config, variety_weight=weight)
         return np.mean([step.variety_loss for step in start(config).steps()][-10:])
 
     assert last(1.0) < 0.93 * last(0.0)
