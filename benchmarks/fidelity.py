@@ -52,7 +52,9 @@ class Sampling:
     num_tiles: int
     batch: int
     seed: int = 0
-    """Of the draw of conditions; tile i's own seed is i."""
+    """Of the draw of conditions."""
+    first_seed: int = 0
+    """Of the tiles: tile i has this + i."""
     guidance_interval: tuple[float, float] = ALL_LEVELS
     """Guide only between these noise levels: low, high."""
 
@@ -99,7 +101,7 @@ def draw_conditions(real: RealSet, vocabulary: Vocabulary, sampling: Sampling) -
 def generate(pipeline: MediPipeline, condition_ids: torch.Tensor, sampling: Sampling) -> Iterator[np.ndarray]:
     """Batches of tiles, uint8 `(B, H, W, 3)`."""
     columns = tuple(range(condition_ids.shape[1]))
-    seeds = range(len(condition_ids))
+    seeds = range(sampling.first_seed, sampling.first_seed + len(condition_ids))
     # a stock pipeline knows no interval, and needs none to guide at all levels
     within = {} if sampling.guidance_interval == ALL_LEVELS else {"guidance_interval": sampling.guidance_interval}
     for start in range(0, len(condition_ids), sampling.batch):
