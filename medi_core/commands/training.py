@@ -76,7 +76,7 @@ def add_training_commands(commands) -> None:
     command.add_argument(
         "--recombine",
         action=argparse.BooleanOptionalAction,
-        help="ask for the cancer type of one tile with the rest of another in a quarter of a batch (default: do)",
+        help="ask for the cancer type of one tile with the rest of another in a quarter of a batch (default: on)",
     )
     command.add_argument("--penalty-weight", type=float)
     command.add_argument("--discriminator-network", help="efficientnet-lite2 (default) or efficientnet-lite0")

@@ -38,7 +38,7 @@ class TileDiscriminator(nn.Module):
     def see(self, tiles: torch.Tensor) -> list[torch.Tensor]:
         """Tiles `(B, 3, H, W)` in [−1, 1] → the frozen network's stages, from texture to shape, shifted and scaled.
 
-        One `(B, C, H/2ⁱ, W/2ⁱ)` a stage, i from 1; each channel has mean 0 and standard deviation 1 on real tiles.
+        One `(B, C, H/2ⁱ, W/2ⁱ)` a stage, i from 1; a channel has about mean 0 and standard deviation 1 on real tiles.
         """
         stages = self._features[0](tiles)
         return [head.normalised(stage) for head, stage in zip(self.heads, stages, strict=True)]

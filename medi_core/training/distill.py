@@ -7,13 +7,14 @@ student's is pushed to look real.
 Lin et al. 2025, §3, whose teacher only gives the first weights.)
 
 A batch has four quarters. Three are made as the student will be used: from noise, in `num_inference_steps` of Euler's.
-Of these, two have the same metadata, so that their tiles can be asked to differ as real ones do, and one is asked for
-metadata that were recombined. The last are noisy real tiles, which keep the student close to what it was: what is left
-of a tile after pooling has to come out again.
+The first two are pairs of attempts, each pair at the same metadata, so that they can be asked to differ as real tiles
+do; the third is asked for recombined metadata. The last quarter (without `recombine` the third, too) is noisy real
+tiles, which keep the student close to what it was: what is left of a tile after pooling has to come out again.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -57,13 +58,14 @@ class DistillationConfig:
     """Of the discriminator's telling a real tile with its metadata from the same tile with one attribute of another
     tile (Reed et al. 2016, §4.2): it has to look at each attribute, not at the center alone."""
     variety_weight: float = 0.1
-    """Of the energy score of two of the student's own tiles and a real one of the same metadata (`energy_score`)."""
+    """Of the energy score of two of the student's own tiles and a real one of the same metadata (`energy_score`), in
+    what the discriminator's frozen network sees, averaged over each tile."""
     drop_tail: float = 0.5
-    """As `ObjectiveConfig.drop_tail`: a student is mostly asked for a cancer type and a center, and learns to vary in
-    what is left open only if training leaves it open."""
+    """As `ObjectiveConfig.drop_tail`, in the vocabulary's order. A student is mostly asked for a cancer type and a
+    center. It learns to vary in what is left open only if training leaves it open."""
     recombine: bool = True
-    """Whether a quarter of a batch is asked for the cancer type of one tile with the other metadata of another
-    (`recombined`), which is what never-seen pairs are."""
+    """Whether a quarter of a batch is asked for the first attribute (in ours the cancer type) of one tile with the
+    other metadata of another (`recombined`), so that never-seen pairs are asked for too."""
     penalty_weight: float = 0.5
     """Of the discriminator's change under `penalty_noise` (approximate R1, Lin et al. 2025, §3.3)."""
     penalty_noise: float = 0.05
@@ -89,8 +91,11 @@ class DistillationConfig:
             raise InvalidRequestError(
                 f"discriminator_network {self.discriminator_network!r} is unknown; known: {', '.join(STAGE_NETWORKS)}"
             )
-        if self.global_batch < 4 or self.global_batch % 4:
-            raise InvalidRequestError(f"global_batch must be a multiple of 4, given {self.global_batch}")
+        least = 8 if self.recombine else 4  # one tile a quarter has no other to be recombined with
+        if self.global_batch < least or self.global_batch % 4:
+            raise InvalidRequestError(
+                f"global_batch must be a multiple of 4 and at least {least}, given {self.global_batch}"
+            )
 
 
 @dataclass(frozen=True)
@@ -105,8 +110,19 @@ class DistillationStep:
     adversarial_loss: float
     """Of the student: ln 2 where the discriminator cannot tell; more where it can."""
     variety_loss: float
-    """Energy score; least where tiles of the same metadata lie and vary as real ones do."""
+    """Energy score of the pairs; least, in the mean, where they lie and vary as real tiles do."""
     anchor_loss: float
+
+
+class Comparisons(NamedTuple):
+    """What the discriminator compares, V times."""
+
+    real_rows: torch.Tensor
+    """int64 `(V,)`: rows of the batch whose real tiles …"""
+    own_rows: torch.Tensor
+    """int64 `(V,)`: … are compared with what the student made in these,"""
+    ids: torch.Tensor
+    """int64 `(V, A)`: as tiles of these metadata."""
 
 
 class Distillation:
@@ -179,17 +195,21 @@ class Distillation:
             draw = draw_noise(training.config.objective, tuple(tiles.shape), known_ids.shape[1], generator)
             ids = torch.where(draw.is_dropped, training.null_ids, known_ids.to(self.device))
             tiles, ids = twice(tiles), twice(ids)
-            asked = recombined(ids) if self.config.recombine else ids
-            x_t, sigmas = self._noisy(tiles, asked, draw.eps, generator)
-            synthetic = self._clean(x_t, sigmas, asked)
+            requested = recombined(ids) if self.config.recombine else ids
+            x_t, sigmas = self._noisy(tiles, requested, draw.eps, generator)
+            synthetic = self._clean(x_t, sigmas, requested)
             stages, real_stages = self._see(synthetic), self._see(tiles)
             variety = self._variety(stages, real_stages)
-            real_rows, rows, judged = self._views(ids)
-            stages, real_stages = [stage[rows] for stage in stages], [stage[real_rows] for stage in real_stages]
+            compared = self._comparisons(ids)
+            compared_stages = [stage[compared.own_rows] for stage in stages]
             losses, real_logits = self._teach_discriminator(
-                tiles[real_rows], real_stages, [stage.detach() for stage in stages], judged, generator
+                tiles[compared.real_rows],
+                [stage[compared.real_rows] for stage in real_stages],
+                [stage.detach() for stage in compared_stages],
+                compared.ids,
+                generator,
             )
-            adversarial = told_apart(self._judge(stages, judged[:, None]), real_logits)
+            adversarial = told_apart(self._judge(compared_stages, compared.ids[:, None]), real_logits)
             anchor = self._anchor(synthetic, tiles, sigmas)
             training.advance(
                 self.config.adversarial_weight * adversarial + self.config.variety_weight * variety + anchor
@@ -218,23 +238,23 @@ class Distillation:
         """Tiles of a batch that the student makes from noise; they come first."""
         return len(batch) // 4 * (3 if self.config.recombine else 2)
 
-    def _views(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """What the discriminator compares: rows `(V,)` of real tiles and of the student's, and metadata `(V, A)`.
+    def _comparisons(self, ids: torch.Tensor) -> Comparisons:
+        """What the discriminator compares.
 
-        A tile with recombined metadata has no real one to be compared with. It is seen twice: as one of its cancer
-        type, beside the tile that has it, and as one of all else, beside that tile.
+        There may be no real tile with recombined metadata. Such an attempt is compared twice: as a tile of its first
+        attribute, beside the tile that has it, and as one with the other metadata, beside the tile that has these.
         """
         everything = torch.arange(len(ids), device=ids.device)
         if not self.config.recombine:
-            return everything, everything, ids
+            return Comparisons(everything, everything, ids)
         null = self.training.null_ids
-        before, second, third, after = everything.chunk(4)
-        type_alone, all_else = null.repeat(len(third), 1), ids[third.roll(1)]
-        type_alone[:, 0], all_else[:, 0] = ids[third, 0], null[0]
-        return (
-            torch.cat([before, second, third, third.roll(1), after]),
-            torch.cat([before, second, third, third, after]),
-            torch.cat([ids[before], ids[second], type_alone, all_else, ids[after]]),
+        first, second, third, last = everything.chunk(4)
+        first_alone, others = null.repeat(len(third), 1), ids[third.roll(1)]
+        first_alone[:, 0], others[:, 0] = ids[third, 0], null[0]
+        return Comparisons(
+            real_rows=torch.cat([first, second, third, third.roll(1), last]),
+            own_rows=torch.cat([first, second, third, third, last]),
+            ids=torch.cat([ids[first], ids[second], first_alone, others, ids[last]]),
         )
 
     def _clean(self, x_t: torch.Tensor, sigmas: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
@@ -298,12 +318,12 @@ class Distillation:
         return (own_loss.item(), mismatch_loss.item()), [scale.detach() for scale in real_logits]
 
     def _variety(self, stages: list[torch.Tensor], real_stages: list[torch.Tensor]) -> torch.Tensor:
-        """Energy score of the student's own tiles, each scale alike; what is compared is the mean over places."""
-        quarter = len(stages[0]) // 4
+        """Energy score of the pairs, each scale with the same weight; what is compared is the mean over places."""
         scores = []
         for stage, real_stage in zip(stages, real_stages, strict=True):
-            one, other, *_ = stage.float().mean(dim=(2, 3)).split(quarter)
-            scores.append(energy_score(one, other, real_stage[:quarter].float().mean(dim=(2, 3))))
+            one, other, *_ = stage.float().mean(dim=(2, 3)).chunk(4)
+            real, *_ = real_stage.float().mean(dim=(2, 3)).chunk(4)
+            scores.append(energy_score(one, other, real))
         return sum(scores) / len(scores)
 
     def _anchor(self, synthetic: torch.Tensor, real: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:
@@ -323,29 +343,27 @@ def told_apart(more_real: list[torch.Tensor], less_real: list[torch.Tensor]) -> 
 
 
 def twice(batch: torch.Tensor) -> torch.Tensor:
-    """The first quarter in the place of the second too: what the student makes from noise, it makes twice."""
-    quarter = len(batch) // 4
-    return torch.cat([batch[:quarter], batch[:quarter], batch[2 * quarter :]])
+    """The first quarter in the place of the second too: pairs of attempts at the same metadata."""
+    first, _, third, last = batch.chunk(4)
+    return torch.cat([first, first, third, last])
 
 
 def recombined(ids: torch.Tensor) -> torch.Tensor:
     """Metadata `(B, A)` → the same, but in the third quarter all but the first attribute are of the tile before."""
-    quarter = len(ids) // 4
-    third = ids[2 * quarter : 3 * quarter]
-    mixed = torch.cat([third[:, :1], third.roll(1, dims=0)[:, 1:]], dim=1)
-    return torch.cat([ids[: 2 * quarter], mixed, ids[3 * quarter :]])
+    first, second, third, last = ids.chunk(4)
+    return torch.cat([first, second, torch.cat([third[:, :1], third.roll(1, dims=0)[:, 1:]], dim=1), last])
 
 
 def energy_score(one: torch.Tensor, other: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     """Mean energy score of pairs of draws `(N, D)` and what was observed `(N, D)`, distances divided by √D.
 
     Least, in the mean, where the draws are distributed as the observed: their distances to it want them close, their
-    distance to one another wants them apart (Gneiting and Raftery 2007, §4.3; of few-step students, De Bortoli et al.
-    2025, §3).
+    distance to one another wants them apart (Gneiting and Raftery 2007, §4.3; for sampling in few steps, De Bortoli et
+    al. 2025, §3).
     """
 
     def distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return ((a - b).square().mean(dim=1) + 1e-8).sqrt()  # a root has no slope at 0
+        return ((a - b).square().mean(dim=1) + 1e-8).sqrt()  # a root's slope at 0 is infinite
 
     return ((distance(one, real) + distance(other, real) - distance(one, other)) / 2).mean()
 

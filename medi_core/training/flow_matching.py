@@ -35,8 +35,8 @@ class ObjectiveConfig:
     drop_all: float = 0.1
     """Chance of dropping all attributes: what unconditional guidance needs."""
     drop_tail: float = 0.0
-    """Chance of keeping only the first k attributes, k from 1 on, all alike (nested dropout, Rippel et al. 2014, §2):
-    who asks for a cancer type and a center leaves the rest open, which dropping one by one nearly never does."""
+    """Chance of keeping only the first k of A attributes, k drawn evenly from 1 to A − 1 (nested dropout, Rippel et al.
+    2014, §2): who asks for a cancer type and a center leaves the rest open; dropping one by one nearly never does."""
 
 
 def draw_noise(

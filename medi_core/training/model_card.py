@@ -113,7 +113,7 @@ def _distillation(distillation: Mapping[str, Any] | None) -> str:
     if "configuration" in distillation:  # of `distill`; others may record the teacher and the steps alone
         how = (
             "The weights began as those of the teacher and were trained against a discriminator on the same training "
-            f"regions: {distillation['tiles_seen']:,} tiles in {distillation['step']:,} steps, "
+            f"regions: {distillation['tiles_seen']:,} tiles drawn in {distillation['step']:,} steps, "
             f"{distillation['minutes'] / 60:.1f} hours (docs/training.md). "
         )
     return (

@@ -32,7 +32,7 @@ from medi_core.training.run import load_dataset, run_training
 
 CONFIG = DistillationConfig(
     num_steps=4,
-    global_batch=4,
+    global_batch=8,
     penalty_every=2,
     learning_rate=1e-3,
     discriminator_network="efficientnet-lite0",
@@ -70,13 +70,13 @@ def distil(manifest, teacher_folder, out, config=CONFIG, **arguments) -> int:
     )
 
 
-@pytest.mark.parametrize(("num", "recombine", "own"), [(1, True, 3), (2, True, 3), (2, False, 2), (4, True, 3)])
-def test_most_of_a_batch_is_where_the_pipeline_will_be(start, num, recombine, own):
+@pytest.mark.parametrize(("num", "recombine", "own"), [(1, True, 6), (2, True, 6), (2, False, 4), (4, True, 6)])
+def test_the_students_own_part_of_a_batch_is_where_the_pipeline_will_be(start, num, recombine, own):
     distillation = start(replace(CONFIG, num_inference_steps=num, recombine=recombine))
     tiles, ids = next(distillation.training.batches())
     tiles = tiles.float() / 127.5 - 1
     side = tiles.shape[-1]
-    eps = torch.stack([seeded_noise(seed, side, side) for seed in range(4)])
+    eps = torch.stack([seeded_noise(seed, side, side) for seed in range(8)])
     visited = {}
 
     def keep(done: int, clean: torch.Tensor) -> None:
@@ -160,9 +160,9 @@ def test_the_students_loss_moves_the_student_and_not_the_discriminator(start):
 
 def test_the_anchor_is_blind_to_detail_finer_than_its_pool(start):
     distillation = start()
-    real = torch.zeros(4, 3, 32, 32)
+    real = torch.zeros(8, 3, 32, 32)
     checkerboard = (torch.arange(32)[:, None] + torch.arange(32)) % 2 * 2.0 - 1
-    sigmas = torch.full((4,), 0.5)
+    sigmas = torch.full((8,), 0.5)
     assert distillation._anchor(real + 0.3 * checkerboard, real, sigmas) < 1e-10
     assert distillation._anchor(real + 0.3, real, sigmas) == pytest.approx(0.3**2 / 0.5**2)
 
@@ -186,7 +186,7 @@ def test_recombined_metadata_are_judged_by_the_cancer_type_and_by_all_else(start
     assert torch.equal(asked[[*range(6), *range(9, 12)]], ids[[*range(6), *range(9, 12)]])
     assert torch.equal(asked[6:9, 0], ids[6:9, 0])
     assert torch.equal(asked[6:9, 1:], ids[[8, 6, 7], 1:])
-    real_rows, rows, judged = distillation._views(ids)
+    real_rows, rows, judged = distillation._comparisons(ids)
     null = distillation.training.null_ids
     is_asked = judged != null
     assert torch.equal(judged[is_asked], ids[real_rows][is_asked]), "true of the real tile"
@@ -196,7 +196,7 @@ def test_recombined_metadata_are_judged_by_the_cancer_type_and_by_all_else(start
     assert is_asked[9:12].tolist() == [[False] + [True] * 4] * 3
     assert is_asked[[*range(6), *range(12, 15)]].all()
     plain = start(replace(CONFIG, global_batch=12, recombine=False))
-    assert [part.tolist() for part in plain._views(ids)] == [[*range(12)], [*range(12)], ids.tolist()]
+    assert [part.tolist() for part in plain._comparisons(ids)] == [[*range(12)], [*range(12)], ids.tolist()]
 
 
 def test_the_energy_score_is_least_where_the_draws_are_distributed_as_the_observed():
@@ -210,16 +210,56 @@ def test_the_energy_score_is_least_where_the_draws_are_distributed_as_the_observ
     assert min(scores, key=scores.get) == (0.0, 1.0)
     own = torch.zeros(4, 3, requires_grad=True)
     energy_score(own, own, torch.ones(4, 3)).backward()
-    assert own.grad.isfinite().all(), "two tiles alike have no distance, and a root no slope there"
+    assert own.grad.isfinite().all(), "two tiles alike have no distance, and a root's slope is infinite there"
+    close, apart = torch.tensor([[0.1]], requires_grad=True), torch.tensor([[-0.1]])
+    observed = torch.tensor([[-5.0], [5.0]])
+    energy_score(close.expand(2, 1), apart.expand(2, 1), observed).backward()
+    assert close.grad < 0, "a step down its slope takes it away from the other"
 
 
-def test_the_variety_weight_brings_the_energy_score_down(start):
+def test_a_step_makes_pairs_and_recombined_tiles_and_compares_what_belongs_together(start, monkeypatch):
+    distillation = start()
+    drawn, made, judged = [], [], []
+    batches, clean, judge = distillation.training.batches, distillation._clean, distillation._judge
+
+    def keep_batches():
+        for tiles, ids in batches():
+            drawn.append(ids)
+            yield tiles, ids
+
+    monkeypatch.setattr(distillation.training, "batches", keep_batches)
+    monkeypatch.setattr(distillation, "_clean", lambda *a: made.append(a) or clean(*a))
+    monkeypatch.setattr(distillation, "_judge", lambda stages, ids: judged.append((stages, ids)) or judge(stages, ids))
+    next(distillation.steps())
+    x_t, _, requested = made[-1]
+    null = distillation.training.null_ids
+    ids = twice(drawn[0])
+    is_kept = requested != null
+    assert torch.equal(requested[is_kept], recombined(ids)[is_kept]), "but for what was dropped"
+    assert is_kept.any(dim=1).sum() > 3
+    assert torch.equal(requested[:2], requested[2:4])
+    assert not torch.equal(x_t[:2], x_t[2:4]), "each of a pair from its own noise"
+    stages, asked = judged[-1]
+    assert len(asked) == len(stages[0]) == 10
+    assert torch.equal(stages[0][4:6], stages[0][6:8]), "a recombined tile is compared twice"
+    assert not torch.equal(stages[0][:2], stages[0][2:4])
+    assert torch.equal(asked[:4, 0], requested[:4])
+    assert torch.equal(asked[4:6, 0, 0], requested[4:6, 0])
+    assert torch.equal(asked[6:8, 0, 1:], requested[4:6, 1:])
+
+
+def test_the_variety_weight_brings_the_energy_score_of_the_students_tiles_down(start):
     def last(weight: float) -> float:
         config = replace(CONFIG, num_steps=60, global_batch=16, adversarial_weight=1e-9, recombine=False)
         config = replace(config, variety_weight=weight)
         return np.mean([step.variety_loss for step in start(config).steps()][-10:])
 
     assert last(1.0) < 0.93 * last(0.0)
+
+
+def test_the_students_training_leaves_attributes_open_as_configured(teacher_folder, tmp_path):
+    teacher = load_checkpoint(str(teacher_folder), tmp_path, torch.device("cpu"), torch.float32)
+    assert student_config(teacher, replace(CONFIG, drop_tail=0.25)).objective.drop_tail == 0.25
 
 
 def test_two_runs_that_add_up_equal_one(toy_manifest, teacher_folder, tmp_path):
@@ -261,7 +301,7 @@ def test_the_checkpoint_says_whose_student_it_is_and_makes_tiles(toy_manifest, t
     )
     record = student.training_config["distillation"]
     assert (record["teacher"], record["num_inference_steps"]) == (teacher.id, CONFIG.num_inference_steps)
-    assert record["tiles_seen"] == 16
+    assert record["tiles_seen"] == 32
     assert student.held_out_patients == teacher.held_out_patients
     assert f"distilled from {teacher.id}" in student.model_card
     assert student.vocabulary == teacher.vocabulary
@@ -282,7 +322,7 @@ def test_a_student_is_trained_on_and_keeps_its_teacher(toy_manifest, teacher_fol
     initial = load_checkpoint(str(student), tmp_path, torch.device("cpu"), torch.float32).id
     assert (after["initial_checkpoint"], after["previous"]) == (initial, before)
     assert initial != before["teacher"]
-    assert (after["step"], after["tiles_seen"]) == (6, 24)
+    assert (after["step"], after["tiles_seen"]) == (6, 48)
     assert before["minutes"] < after["minutes"] < before["minutes"] + 5
     with pytest.raises(CheckpointError, match=r"at step 4 .* nothing is left to train"):
         distil(toy_manifest, student, tmp_path / "third", replace(CONFIG, num_steps=4))
@@ -300,7 +340,7 @@ def test_a_student_begins_with_its_weights_and_the_command_with_its_denoising_st
     assert all(torch.equal(weights[name], tensor) for name, tensor in student.pipeline.denoiser.state_dict().items())
     flags = [*("--manifest", str(toy_manifest)), *("--checkpoint", str(folder)), *("--out", str(tmp_path / "second"))]
     flags += [*("--workers", "0"), *("--precision", "no"), *("--discriminator-network", "efficientnet-lite0")]
-    assert main(["distill", *flags, *("--num-steps", "5"), *("--global-batch", "4"), "--json"]) == 0
+    assert main(["distill", *flags, *("--num-steps", "5"), *("--global-batch", "8"), "--json"]) == 0
     record = json.loads((tmp_path / "second" / "checkpoint" / "training_config.json").read_text())["distillation"]
     assert (record["num_inference_steps"], record["guidance_scale"]) == (3, 1.5)
 
@@ -357,10 +397,14 @@ def test_settings_out_of_range_are_named(name, value):
 def test_the_command(toy_manifest, teacher_folder, tmp_path, capsys):
     flags = [*("--checkpoint", str(teacher_folder)), *("--out", str(tmp_path / "run")), *("--num-steps", "1")]
     flags += [*("--workers", "0"), *("--precision", "no"), *("--discriminator-network", "efficientnet-lite0")]
-    assert main(["distill", "--manifest", str(toy_manifest), *flags, "--global-batch", "4", "--json"]) == 0
+    others = ["--variety-weight", "0.2", "--drop-tail", "0.3", "--no-recombine"]
+    assert main(["distill", "--manifest", str(toy_manifest), *flags, "--global-batch", "8", *others, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["step"] == 1
-    assert main(["distill", "--manifest", str(toy_manifest), *flags, "--global-batch", "6"]) == 2
-    assert "global_batch must be a multiple of 4" in capsys.readouterr().err
+    record = json.loads((tmp_path / "run" / "checkpoint" / "training_config.json").read_text())["distillation"]
+    used = record["configuration"]
+    assert (used["variety_weight"], used["drop_tail"], used["recombine"]) == (0.2, 0.3, False)
+    assert main(["distill", "--manifest", str(toy_manifest), *flags, "--global-batch", "4"]) == 2
+    assert "global_batch must be a multiple of 4 and at least 8, given 4" in capsys.readouterr().err
 
 
 def test_the_discriminators_eyes_are_frozen_and_see_gradients(toy_vocabulary):
