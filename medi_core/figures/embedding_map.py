@@ -14,7 +14,7 @@ from medi_core.figures.page import page_layout
 from medi_core.figures.palette import NOT_RECORDED, NOT_RECORDED_COLOUR, POOLED_COLOUR, colours_for, numeric_scale
 from medi_core.metadata.schema import ATTRIBUTE
 
-SYMBOLS = {"real": ("circle", 5, 0.75), "synthetic": ("diamond", 8, 0.9)} | {
+SYMBOLS = {"real": ("circle", 5, 0.75), "synthetic": ("diamond", 6, 0.75)} | {
     "own": ("square", 8, 1.0),
     "new": ("star", 15, 1.0),
 }
@@ -124,7 +124,7 @@ def _points_of(points: pd.DataFrame, value: str) -> dict[str, object]:
 
 def _marker(origin: str, colour: object, dark: bool) -> dict[str, object]:
     symbol, size, opacity = SYMBOLS[origin]
-    outline = {"width": 0 if origin == "real" else 1, "color": ink(dark)}
+    outline = {"width": {"real": 0, "synthetic": 0.5}.get(origin, 1), "color": ink(dark)}
     return {"symbol": symbol, "size": size, "opacity": opacity, "color": colour, "line": outline}
 
 
