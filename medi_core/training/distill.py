@@ -14,7 +14,6 @@ tiles, which keep the student close to what it was: what is left of a tile after
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -27,6 +26,7 @@ from medi_core.models.denoiser import NUM_TRAIN_TIMESTEPS
 from medi_core.models.encoder_catalogue import STAGE_NETWORKS
 from medi_core.models.tile_discriminator import TileDiscriminator
 from medi_core.models.tile_encoder import StageFeatures
+from medi_core.training.distillation_batch import plain_comparisons, recombined, recombined_comparisons, twice
 from medi_core.training.flow_matching import ObjectiveConfig, draw_noise
 from medi_core.training.train_diffusion import DiffusionTraining, DiffusionTrainingConfig, TrainingModel
 from medi_core.training.training_state import structure_of
@@ -114,17 +114,6 @@ class DistillationStep:
     anchor_loss: float
 
 
-class Comparisons(NamedTuple):
-    """What the discriminator compares, V times."""
-
-    real_rows: torch.Tensor
-    """int64 `(V,)`: rows of the batch whose real tiles …"""
-    own_rows: torch.Tensor
-    """int64 `(V,)`: … are compared with what the student made in these,"""
-    ids: torch.Tensor
-    """int64 `(V, A)`: as tiles of these metadata."""
-
-
 class Distillation:
     """A distillation under way: `steps()` advances it, `training` holds the student and its average."""
 
@@ -200,7 +189,9 @@ class Distillation:
             synthetic = self._clean(x_t, sigmas, requested)
             stages, real_stages = self._see(synthetic), self._see(tiles)
             variety = self._variety(stages, real_stages)
-            compared = self._comparisons(ids)
+            compared = (
+                recombined_comparisons(ids, training.null_ids) if self.config.recombine else plain_comparisons(ids)
+            )
             compared_stages = [stage[compared.own_rows] for stage in stages]
             losses, real_logits = self._teach_discriminator(
                 tiles[compared.real_rows],
@@ -237,25 +228,6 @@ class Distillation:
     def _num_own(self, batch: torch.Tensor) -> int:
         """Tiles of a batch that the student makes from noise; they come first."""
         return len(batch) // 4 * (3 if self.config.recombine else 2)
-
-    def _comparisons(self, ids: torch.Tensor) -> Comparisons:
-        """What the discriminator compares.
-
-        There may be no real tile with recombined metadata. Such an attempt is compared twice: as a tile of its first
-        attribute, beside the tile that has it, and as one with the other metadata, beside the tile that has these.
-        """
-        everything = torch.arange(len(ids), device=ids.device)
-        if not self.config.recombine:
-            return Comparisons(everything, everything, ids)
-        null = self.training.null_ids
-        first, second, third, last = everything.chunk(4)
-        first_alone, others = null.repeat(len(third), 1), ids[third.roll(1)]
-        first_alone[:, 0], others[:, 0] = ids[third, 0], null[0]
-        return Comparisons(
-            real_rows=torch.cat([first, second, third, third.roll(1), last]),
-            own_rows=torch.cat([first, second, third, third, last]),
-            ids=torch.cat([ids[first], ids[second], first_alone, others, ids[last]]),
-        )
 
     def _clean(self, x_t: torch.Tensor, sigmas: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         with self.training.accelerator.autocast():
@@ -340,18 +312,6 @@ def told_apart(more_real: list[torch.Tensor], less_real: list[torch.Tensor]) -> 
     """
     losses = [F.softplus(less - more).mean() for more, less in zip(more_real, less_real, strict=True)]
     return sum(losses) / len(losses)
-
-
-def twice(batch: torch.Tensor) -> torch.Tensor:
-    """The first quarter in the place of the second too: pairs of attempts at the same metadata."""
-    first, _, third, last = batch.chunk(4)
-    return torch.cat([first, first, third, last])
-
-
-def recombined(ids: torch.Tensor) -> torch.Tensor:
-    """Metadata `(B, A)` → the same, but in the third quarter all but the first attribute are of the tile before."""
-    first, second, third, last = ids.chunk(4)
-    return torch.cat([first, second, torch.cat([third[:, :1], third.roll(1, dims=0)[:, 1:]], dim=1), last])
 
 
 def energy_score(one: torch.Tensor, other: torch.Tensor, real: torch.Tensor) -> torch.Tensor:

@@ -22,11 +22,10 @@ from medi_core.training.distill import (
     Distillation,
     DistillationConfig,
     energy_score,
-    recombined,
     student_config,
     told_apart,
-    twice,
 )
+from medi_core.training.distillation_batch import plain_comparisons, recombined, recombined_comparisons, twice
 from medi_core.training.distillation_run import run_distillation
 from medi_core.training.run import load_dataset, run_training
 
@@ -186,8 +185,8 @@ def test_recombined_metadata_are_judged_by_the_cancer_type_and_by_all_else(start
     assert torch.equal(asked[[*range(6), *range(9, 12)]], ids[[*range(6), *range(9, 12)]])
     assert torch.equal(asked[6:9, 0], ids[6:9, 0])
     assert torch.equal(asked[6:9, 1:], ids[[8, 6, 7], 1:])
-    real_rows, rows, judged = distillation._comparisons(ids)
     null = distillation.training.null_ids
+    real_rows, rows, judged = recombined_comparisons(ids, null)
     is_asked = judged != null
     assert torch.equal(judged[is_asked], ids[real_rows][is_asked]), "true of the real tile"
     assert torch.equal(judged[is_asked], asked[rows][is_asked]), "and asked of the student's"
@@ -195,8 +194,7 @@ def test_recombined_metadata_are_judged_by_the_cancer_type_and_by_all_else(start
     assert is_asked[6:9].tolist() == [[True] + [False] * 4] * 3
     assert is_asked[9:12].tolist() == [[False] + [True] * 4] * 3
     assert is_asked[[*range(6), *range(12, 15)]].all()
-    plain = start(replace(CONFIG, global_batch=12, recombine=False))
-    assert [part.tolist() for part in plain._comparisons(ids)] == [[*range(12)], [*range(12)], ids.tolist()]
+    assert [part.tolist() for part in plain_comparisons(ids)] == [[*range(12)], [*range(12)], ids.tolist()]
 
 
 def test_the_energy_score_is_least_where_the_draws_are_distributed_as_the_observed():
