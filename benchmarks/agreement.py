@@ -10,10 +10,10 @@
     --batch            tiles in one call; default: 16
     --device, --dtype  default: auto, bfloat16
 
-The probes are those of the tab Fidelity. Choose by the agreement on never-seen pairs, for it reads no held-out real
-tile; the ratios read test patients, the variance all. "Variance within cells": of features, as a share of that of the
-real tiles, in the mean over the pairs with at least 24 of them. A pair's metadata are its cancer type and center, all
-else is left open.
+The probes are those of the tab Fidelity. Choose by the agreement on never-seen pairs: its probes learn from training
+tiles alone; the ratios read test patients, the variance all. "Variance within cells": of features, as a share of that
+of the real tiles, in the mean over the pairs with at least 24 of them. A pair's metadata are its cancer type and
+center, all else is left open.
 """
 
 import argparse
