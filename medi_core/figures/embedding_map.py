@@ -14,11 +14,13 @@ from medi_core.figures.page import page_layout
 from medi_core.figures.palette import NOT_RECORDED, NOT_RECORDED_COLOUR, POOLED_COLOUR, colours_for, numeric_scale
 from medi_core.metadata.schema import ATTRIBUTE
 
-SYMBOLS = {"real": ("circle", 5, 0.75), "synthetic": ("diamond", 6, 0.75)} | {
-    "own": ("square", 8, 1.0),
-    "new": ("star", 15, 1.0),
+SYMBOLS = {
+    "real": ("circle", 5, 0.75, 0),
+    "synthetic": ("diamond", 6, 0.75, 0.5),
+    "own": ("square", 8, 1.0, 1),
+    "new": ("star", 15, 1.0, 1),
 }
-"""Origin → shape, size in px, opacity; drawn in this order, so that the few lie on top."""
+"""Origin → shape, size in px, opacity, outline in px; drawn in this order, so that the few lie on top."""
 MAX_VALUES = 30
 REQUIRED = ("x", "y", "id", "origin")
 
@@ -123,9 +125,9 @@ def _points_of(points: pd.DataFrame, value: str) -> dict[str, object]:
 
 
 def _marker(origin: str, colour: object, dark: bool) -> dict[str, object]:
-    symbol, size, opacity = SYMBOLS[origin]
-    outline = {"width": {"real": 0, "synthetic": 0.5}.get(origin, 1), "color": ink(dark)}
-    return {"symbol": symbol, "size": size, "opacity": opacity, "color": colour, "line": outline}
+    symbol, size, opacity, outline = SYMBOLS[origin]
+    line = {"width": outline, "color": ink(dark)}
+    return {"symbol": symbol, "size": size, "opacity": opacity, "color": colour, "line": line}
 
 
 def _layout(colour_by: str, dark: bool) -> dict[str, object]:
